@@ -1,0 +1,19 @@
+"""How a run happens. Each room imports only rooms that stand above it in this table.
+
+=============  ==========================================================================================
+room           what it is for
+=============  ==========================================================================================
+`schema`       what a configuration may say: dataclasses, composition, every check, the digest (no torch)
+`record`       run directory, append-only events, provenance, seal and verify, trackers (no torch)
+`verdict`      reported numbers, statistics, verdicts, "on track" against the authors' curves (no torch)
+`data`         data sets by name, preparation with manifest, sample order as a pure function
+`models`       models by name, mostly timm's
+`optimizers`   optimizers by name, parameter groups, learning-rate schedules
+`training`     the task protocol, the one loop, step, checkpoint, parallel, precision
+`tasks`        one module per kind of task
+`launch`       plan, local, elastic, worker
+`report`       tables of results beside the reported numbers (no torch)
+=============  ==========================================================================================
+
+Experiments themselves are the files of `configs/exp`.
+"""

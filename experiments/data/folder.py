@@ -1,0 +1,69 @@
+"""Image folders: `root/train/<class>/*.jpg` and `root/val/<class>/*.jpg`, as torchvision and timm read them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from experiments.data.images import DataSet, FileImages
+from experiments.schema.config import DataConfig
+from experiments.schema.errors import UserError
+
+HELD_OUT = ("val", "validation", "test")
+EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
+
+
+def load(config: DataConfig) -> DataSet:
+    """Read the listing of `config.root`. Classes are numbered in sorted order of their folder names.
+
+    Raises UserError when a folder is missing, holds no image, or holds another number of classes than
+    `config.num_classes`.
+    """
+    if problem := missing(config):
+        raise UserError(problem)
+    root = Path(config.root or "")
+    classes = _classes(root / "train")
+    if len(classes) != config.num_classes:
+        raise UserError(
+            f"data.root={root}: train/ holds {len(classes)} class folders, but data.num_classes={config.num_classes}"
+        )
+    splits = [_split(folder, classes, config) for folder in (root / "train", _held_out(root))]
+    return DataSet(config.name, f"image folder {root.name}", config.num_classes, *splits)
+
+
+def missing(config: DataConfig) -> str | None:
+    """What of the folder is not there, or None. Looks at the top two levels only."""
+    root = Path(config.root or "")
+    if not root.is_dir():
+        return f"data.root={root} is not a directory"
+    if not (root / "train").is_dir():
+        return f"data.root={root} has no folder train/"
+    if _held_out(root) is None:
+        return f"data.root={root} has no folder {HELD_OUT[0]}/"
+    return None
+
+
+def _held_out(root: Path) -> Path | None:
+    return next((root / name for name in HELD_OUT if (root / name).is_dir()), None)
+
+
+def _classes(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+
+
+def _split(folder: Path, classes: list[str], config: DataConfig) -> FileImages:
+    absent = sorted(set(classes) ^ set(_classes(folder)))
+    if absent:
+        raise UserError(f"data.root={config.root}: class folder {absent[0]!r} is not in both train/ and {folder.name}/")
+    paths: list[bytes] = []
+    labels: list[np.ndarray] = []
+    for label, name in enumerate(classes):
+        files = sorted(entry.name for entry in os.scandir(folder / name) if entry.name.lower().endswith(EXTENSIONS))
+        if not files:
+            raise UserError(f"data.root={config.root}: {folder.name}/{name} holds no image ({', '.join(EXTENSIONS)})")
+        paths += [os.fsencode(f"{name}/{file}") for file in files]
+        labels.append(np.full(len(files), label, dtype=np.int64))
+    mode = "L" if config.channels == 1 else "RGB"
+    return FileImages(folder, np.array(paths, dtype=np.bytes_), np.concatenate(labels), mode)

@@ -1,0 +1,56 @@
+"""Image data sets of the Hugging Face `datasets` library: a repository's name or a local directory."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+
+from experiments.data.images import DataSet, TableImages
+from experiments.schema.config import DataConfig
+from experiments.schema.errors import UserError
+
+HELD_OUT = ("validation", "val", "test")
+
+
+def load(config: DataConfig) -> DataSet:
+    """Load `config.hub` with `datasets.load_dataset`; downloads go to `config.cache` (default: the library's).
+
+    The image and the label column are found by their types. Raises UserError when the repository cannot be
+    loaded, lacks a split or a column, or has another number of classes than `config.num_classes`.
+    """
+    if problem := missing(config):
+        raise UserError(problem)
+    import datasets
+
+    try:
+        table = datasets.load_dataset(config.hub, cache_dir=config.cache)
+    except Exception as error:  # the library raises a dozen kinds, from requests' to its own
+        raise UserError(f"data.hub={config.hub}: {type(error).__name__}: {error}") from error
+    held_out = next((name for name in HELD_OUT if name in table), None)
+    if "train" not in table or held_out is None:
+        raise UserError(f"data.hub={config.hub} has splits {sorted(table)}, but needs train and {HELD_OUT[0]}")
+    splits = [_split(table[name], config) for name in ("train", held_out)]
+    return DataSet(config.name, f"Hugging Face data set {config.hub}", config.num_classes, *splits)
+
+
+def missing(config: DataConfig) -> str | None:
+    """What to install when the library is absent. The repository itself is only seen when it is loaded."""
+    if importlib.util.find_spec("datasets") is None:
+        return f"data.hub={config.hub} needs the package datasets, which is not installed: pip install datasets"
+    return None
+
+
+def _split(rows, config: DataConfig) -> TableImages:
+    import datasets
+
+    images = [name for name, kind in rows.features.items() if isinstance(kind, datasets.Image)]
+    labels = [name for name, kind in rows.features.items() if isinstance(kind, datasets.ClassLabel)]
+    if not images or not labels:
+        columns = {name: type(kind).__name__ for name, kind in rows.features.items()}
+        raise UserError(f"data.hub={config.hub} has columns {columns}, but needs an Image and a ClassLabel")
+    found = rows.features[labels[0]].num_classes
+    if found != config.num_classes:
+        raise UserError(f"data.hub={config.hub} has {found} classes, but data.num_classes={config.num_classes}")
+    mode = "L" if config.channels == 1 else "RGB"
+    return TableImages(rows, images[0], np.asarray(rows[labels[0]][:], dtype=np.int64), mode)

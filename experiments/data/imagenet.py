@@ -1,0 +1,27 @@
+"""ImageNet-1k from an image folder (`data.root=`) or the hub (`data.hub=`)."""
+
+from __future__ import annotations
+
+from experiments.data import folder, hub
+from experiments.data.images import DataSet
+from experiments.schema.config import DataConfig
+from experiments.schema.errors import UserError
+
+
+def load(config: DataConfig) -> DataSet:
+    """Load the listing. Raises UserError when no place is given or something is missing there."""
+    if problem := missing(config):
+        raise UserError(problem)
+    return hub.load(config) if config.hub else folder.load(config)
+
+
+def missing(config: DataConfig) -> str | None:
+    """What is not there, or None."""
+    if config.hub:
+        return hub.missing(config)
+    if not config.root:
+        return (
+            f"data={config.name} needs a place to read from: data.root=FOLDER with train/ and val/, "
+            "or data.hub=ILSVRC/imagenet-1k (a Hugging Face data set)"
+        )
+    return folder.missing(config)

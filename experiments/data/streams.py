@@ -1,0 +1,38 @@
+"""Random streams: every random choice of a run is a function of (seed, purpose, indices).
+
+Libraries draw from global generators, so whoever needs chance calls `reseed` first and nobody relies on the state
+that another left behind. (Saving and restoring it instead costs ten times as much as seeding.)
+"""
+
+from __future__ import annotations
+
+import random
+from hashlib import blake2b
+
+import numpy as np
+import torch
+
+
+def derive(seed: int, purpose: str, *indices: int) -> int:
+    """Seed of one random stream, in [0, 2**63): the same in every process, on every platform and version.
+
+    `purpose` names what the stream is for ("order", "augmentation", "initialisation", ...), `indices` say which
+    one (epoch, sample, update). Streams of different arguments are independent; a BLAKE2b hash of the arguments
+    written out sees to that.
+    """
+    text = "/".join([str(seed), purpose, *map(str, indices)])
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def reseed(value: int, device: torch.device | None = None) -> None:
+    """Seed the global generators of python, numpy and torch, the latter for the CPU and for `device`.
+
+    `torch.manual_seed` visits every backend and takes a tenth of a millisecond: too much for each sample.
+    """
+    random.seed(value)
+    np.random.seed(value & 0xFFFFFFFF)
+    torch.default_generator.manual_seed(value)
+    if device is not None and device.type == "cuda":
+        torch.cuda.init()
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(value)

@@ -1,0 +1,1 @@
+"""How runs are started: planned, in this process, as ranks under torch elastic, or several at a time."""

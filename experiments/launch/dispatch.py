@@ -1,0 +1,38 @@
+"""Checked configurations to what they ask for: a plan, one run, or several. Returns the exit status of the command.
+
+0 done, 1 a run failed, 2 a user's mistake, 75 stopped by SIGTERM after a checkpoint ("requeue me"), 130 by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments import data
+from experiments.schema.config import RunConfig
+from experiments.schema.errors import UserError
+
+
+def dispatch(configs: Sequence[RunConfig]) -> int:
+    """Do what `configs` ask for. Raises UserError before any run when data is missing."""
+    if configs[0].launch.name == "plan":
+        from experiments.launch import plan
+
+        return plan.show(configs)
+    require_data(configs)
+    if len(configs) == 1:
+        from experiments.launch import local
+
+        return local.run(configs[0])
+    from experiments.launch import several
+
+    return several.run(configs)
+
+
+def require_data(configs: Sequence[RunConfig]) -> None:
+    """Raise UserError for the first configuration whose data is not there."""
+    for config in configs:
+        if problem := data.missing(config.data):
+            raise UserError(
+                f"scale={config.scale} of exp={config.exp}: {problem}; `launch=plan` needs no data, and scale=mini "
+                "brings its own"
+            )

@@ -1,0 +1,132 @@
+"""Persistent child processes that train one run after another, so that each pays for its imports once.
+
+    with Jobs(count=2) as jobs:
+        for item, status in jobs.map(items): ...
+
+A child that dies (killed, out of memory) fails the run it was at and is replaced; the others do not notice.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from experiments.launch.status import FAILED, REQUEUE
+from experiments.launch.threads import share_cores
+
+
+class Child:
+    """One process and the pipe to it: paths of run directories go in, exit statuses come out.
+
+    With `quiet` what a run prints goes to `output.log` in its directory.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, far_end = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=_serve, args=(far_end, quiet), daemon=False)
+        self.process.start()
+        far_end.close()
+
+    def start(self, path: Path) -> None:
+        """Begin to train the run of directory `path`."""
+        self.pipe.send(path)
+
+    def result(self) -> int:
+        """Wait for the run's exit status; for a process that was killed, minus the signal's number."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            code = self.process.exitcode or FAILED
+            return REQUEUE if code == -signal.SIGTERM else code
+
+    def terminate(self) -> None:
+        """Ask the run to checkpoint and leave."""
+        self.process.terminate()
+
+    def close(self, at_once: bool) -> None:
+        """Let the process end, after its run or at once."""
+        self.pipe.close()
+        if at_once:
+            self.process.kill()
+        self.process.join()
+
+
+class Jobs:
+    """`count` children at work on a list of run directories; each run has `ranks` processes of its own."""
+
+    def __init__(self, count: int, ranks: int = 1) -> None:
+        self.count = count
+        self.ranks = ranks
+        self.stopping = False
+        self._idle: list[Child] = []
+        self._busy: dict[Connection, tuple[Child, Path]] = {}
+
+    def __enter__(self) -> Jobs:
+        share_cores(self.count * self.ranks)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for child in [*self._idle, *(child for child, _ in self._busy.values())]:
+            child.close(at_once=kind is not None)
+
+    def map(self, directories: Iterable[Path]) -> Iterator[tuple[Path, int]]:
+        """Train the runs of `directories`, at most `count` at a time, in order; yield each path with its exit status as
+        it ends. The iterable is advanced only when a child is free, and no more once `stop` was called."""
+        waiting = iter(directories)
+        while True:
+            while not self.stopping and len(self._busy) < self.count:
+                path = next(waiting, None)
+                if path is None:
+                    break
+                child = self._idle.pop() if self._idle else Child(quiet=self.count > 1)
+                child.start(path)
+                self._busy[child.pipe] = child, path
+                if self.stopping:
+                    child.terminate()
+            if not self._busy:
+                return
+            for pipe in wait(list(self._busy)):
+                child, path = self._busy.pop(pipe)
+                status = child.result()
+                if child.process.is_alive():
+                    self._idle.append(child)
+                yield path, status
+
+    def stop(self) -> None:
+        """Begin no other run, and ask those under way to checkpoint and leave. Safe in a signal handler."""
+        self.stopping = True
+        for child, _ in list(self._busy.values()):
+            child.terminate()
+
+
+def _serve(pipe: Connection, quiet: bool) -> None:
+    """Main function of a child. Ctrl-C is the parent's to handle; SIGTERM between two runs ends the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from experiments.launch.local import train
+
+    def leave(_number: int, _frame: object) -> None:
+        sys.exit(REQUEUE)
+
+    while True:
+        signal.signal(signal.SIGTERM, leave)
+        try:
+            path = pipe.recv()
+        except EOFError:
+            return
+        if quiet:
+            with (path / "output.log").open("a") as log:
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+        status = train(path)
+        try:
+            pipe.send(status)
+        except OSError:  # the parent is gone
+            return

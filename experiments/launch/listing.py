@@ -1,0 +1,117 @@
+"""`python run.py --help`: what there is to choose from, read from `configs/`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.optimizers import registry
+from experiments.schema import names, paths
+from experiments.schema.sources import read
+from experiments.schema.tables import load_table, table_names
+
+USAGE = {
+    "python run.py exp=NAME [optim=NAME] [key=value ...]": "one run, to its record and verdict",
+    "python run.py table=NAME [scale=NAME] [key=value ...]": "every cell of a table that is not done yet",
+    "python run.py -m key=value,value ...": "every combination; also key=range(0,3) and key=choice(a,b)",
+}
+
+WIDTH = 15
+KEYS = {
+    "exp": "experiment (required unless table= is given)",
+    "optim": "optimizer; its hyper-parameters are optim.lr, optim.weight_decay, ...",
+    "table": "a table of the paper; exp=, optim=, epochs= beside it pick some of its cells",
+    "scale": "mini (default: small real data, about a minute) or paper (the printed recipe)",
+    "recipe": "one of the experiment's recipes",
+    "epochs": "nominal budget, one of the recipe's",
+    "batch_size": "nominal; another than the recipe's scales the rate by lr_scaling (sqrt, linear, none)",
+    "seed": "0 by default",
+    "data": "data set; data.root=FOLDER or data.hub=REPOSITORY says where ImageNet is",
+    "precision": "fp32, bf16, fp16 or fp64",
+    "stop_at": "end early, without touching the schedule: 3epochs or 500updates (as run)",
+    "force": "true runs a finished run again, beside the first",
+    "launch": "local (default) or plan; launch.devices=N ranks, launch.jobs=N runs at a time, launch.micro_batch,",
+    "": "launch.threads, launch.device=cpu|cuda; for plans launch.format=json, launch.lr_at=[1,500]",
+    "track": "none (default) or wandb; track.mode=offline",
+    "<any other>": "a value of the resolved configuration, as launch=plan shows it: schedule.warmup_epochs=5",
+}
+
+EXAMPLES = (
+    "python run.py exp=vit_small optim=adan",
+    "python run.py exp=vit_small optim=adan scale=paper launch=plan",
+    "python run.py exp=vit_small optim=adan scale=paper data.root=/data/imagenet launch.devices=8",
+    "python run.py exp=resnet50 optim=sgd epochs=100 optim.lr=0.5",
+    "python run.py -m exp=vit_small optim=adan,adamw seed=0,1,2 launch.jobs=2",
+    "python run.py table=t4 launch.jobs=2",
+)
+
+
+def show() -> int:
+    """Print usage, experiments, optimizers, tables, keys and examples."""
+    console = _console()
+    console.print("Does the optimizer paper hold up? One command from a row of the paper to a verdict.\n")
+    for command, meaning in USAGE.items():
+        console.print(f"  {command:<55} {meaning}", markup=False)
+    _experiments(console)
+    _section(console, "tables", "table=")
+    for name in table_names():
+        table = load_table(name)
+        console.print(f"  [cyan]{name:<{WIDTH}}[/] {table.title} ({len(table.cells)} cells)")
+    _section(console, "optimizers", "optim=", "facts about each: python run.py --optimizers")
+    console.print("  [cyan]" + "  ".join(names.choices("optim")) + "[/]")
+    for group in ("data", "scale", "launch", "track"):
+        console.print(f"  {group + '=':<{WIDTH}} [cyan]{'  '.join(names.choices(group))}[/]")
+    _section(console, "keys")
+    for key, meaning in KEYS.items():
+        console.print(f"  [cyan]{key:<{WIDTH}}[/] {meaning}")
+    _section(console, "examples")
+    for example in EXAMPLES:
+        console.print(f"  {example}")
+    return 0
+
+
+def show_optimizers() -> int:
+    """Print the facts about every optimizer."""
+    table = Table(box=None, pad_edge=False, show_lines=False)
+    table.add_column("optim=", style="cyan", no_wrap=True)
+    for column in ("from", "states", "paper", "hyper-parameters and defaults", "how it differs from its paper"):
+        table.add_column(column, overflow="fold")
+    for name in registry.names():
+        info = registry.info(name)
+        defaults = "\n".join(f"{key}={value}" for key, value in info.defaults.items())
+        table.add_row(name, info.library, str(info.states), info.paper, defaults, info.differences, end_section=True)
+    console = _console()
+    console.print(table)
+    console.print("\nstates: floats kept for each parameter. Defaults hold where an experiment sets nothing.")
+    return 0
+
+
+def _experiments(console: Console) -> None:
+    _section(
+        console, "experiments", "exp=", "budgets in epochs, default in bold; optimizers with settings in the recipe"
+    )
+    for name in names.choices("exp"):
+        tree = read(paths.CONFIGS / "exp" / f"{name}.yaml")
+        console.print(f"  [cyan]{name:<{WIDTH}}[/] {tree['title']}")
+        for recipe_name, recipe in tree["recipes"].items():
+            budgets = ", ".join(
+                f"[bold]{budget}[/]" if budget == recipe["epochs"] else str(budget)
+                for budget in sorted(recipe.get("budgets") or {recipe["epochs"]: {}})
+            )
+            default = " (default)" if recipe_name == tree["default_recipe"] else ""
+            optimizers = " ".join(recipe.get("optimizers") or {})
+            console.print(
+                f"  {'':<{WIDTH}} [dim]recipe={recipe_name}{default}: {budgets} epochs; {optimizers}[/]", soft_wrap=True
+            )
+
+
+def _section(console: Console, title: str, key: str = "", note: str = "") -> None:
+    console.print(f"\n[bold]{title}[/] [cyan]{key}[/]" + (f"  [dim]{note}[/]" if note else ""))
+
+
+def _console() -> Console:
+    wide = int(os.environ.get("COLUMNS", "0")) or 140
+    return Console(highlight=False, width=None if sys.stdout.isatty() else wide)

@@ -1,0 +1,116 @@
+"""One run on this machine, from its directory to its verdict."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
+from experiments.record.run_directory import RunDirectory
+from experiments.schema import paths
+from experiments.schema.budget import stop_update
+from experiments.schema.config import RunConfig
+from experiments.schema.epochs import updates_per_epoch
+from experiments.schema.errors import UserError
+
+
+def run(config: RunConfig) -> int:
+    """Train the run that `config` describes, unless it is done already, and print its verdict and record.
+
+    Ctrl-C and SIGTERM end it at its next update, after a checkpoint.
+    """
+    directory = RunDirectory.open_or_create(paths.RUNS, config)
+    if is_done(directory, config):
+        report(directory)
+        return DONE
+    print(f"{title(config)}\nrun: {directory.path}", flush=True)
+    with graceful_signals() as stop:
+        status = train(directory.path)
+    if status == DONE:
+        report(directory)
+    elif status in (REQUEUE, INTERRUPTED):
+        print("stopped after a checkpoint; the same command again goes on from there", file=sys.stderr)
+        return INTERRUPTED if stop.by_keyboard else status
+    return status
+
+
+def train(path: Path) -> int:
+    """Train the run of directory `path` in this process, or as several ranks; return its exit status.
+
+    Errors are printed here: in full, unless they are the user's.
+    """
+    try:
+        devices = RunDirectory(path).config().launch.devices
+        if devices > 1:
+            from experiments.launch import elastic
+
+            return elastic.run(path, devices)
+        from experiments.launch import worker
+
+        return worker.run(path)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except Exception:
+        traceback.print_exc()
+        return FAILED
+
+
+def is_done(directory: RunDirectory, config: RunConfig) -> bool:
+    """Whether a run has reached what `config` asks for: its end, or the point where `stop_at` ends it."""
+    status = directory.status()
+    if status != "partial":
+        return status == "finished"
+    record = directory.record()
+    return record is not None and record["progress"]["update"] == stop_update(config.stop_at, updates_per_epoch(config))
+
+
+def report(directory: RunDirectory) -> None:
+    """Print the verdict of a sealed run; the last line is `record: <path>`."""
+    from experiments.record.seal import load_record, publish
+    from experiments.verdict.block import verdict_block
+
+    publish(directory)  # again, in case a kill came between sealing and copying
+    print(verdict_block(load_record(directory.record_path)))
+    print(f"record: {directory.record_path}", flush=True)
+
+
+def title(config: RunConfig) -> str:
+    """One line that tells a run from its neighbours."""
+    nominal = f"recipe {config.recipe}, {config.epochs} epochs, batch {config.batch_size}"
+    return f"{config.exp} {config.optim['name']} ({nominal}, {config.scale} scale, seed {config.seed})"
+
+
+class Stop:
+    """What ended a run early."""
+
+    by_keyboard = False
+
+
+@contextmanager
+def graceful_signals() -> Iterator[Stop]:
+    """Make the first Ctrl-C a SIGTERM, and a SIGTERM that comes before training has begun an exit with 75.
+
+    While a run trains, the loop (or torch elastic) has its own handler for SIGTERM.
+    """
+    stop = Stop()
+
+    def on_interrupt(_number: int, _frame: object) -> None:
+        stop.by_keyboard = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_terminate(_number: int, _frame: object) -> None:
+        sys.exit(INTERRUPTED if stop.by_keyboard else REQUEUE)
+
+    before = signal.signal(signal.SIGINT, on_interrupt), signal.signal(signal.SIGTERM, on_terminate)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])

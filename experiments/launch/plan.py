@@ -1,0 +1,155 @@
+"""`launch=plan`: what a run will do and need. Spends nothing: the model is built without memory, data is not read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from experiments import data
+from experiments.optimizers import registry
+from experiments.optimizers.schedules import rates
+from experiments.schema.batches import accumulation, micro_batch
+from experiments.schema.config import RunConfig
+from experiments.schema.digest import canonical_json, config_digest
+from experiments.schema.epochs import samples_per_epoch, updates_per_epoch
+from experiments.schema.typed import to_dict
+
+BYTES_PER_FLOAT = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run in numbers. Epochs include the cool-down; memory is in bytes, without activations."""
+
+    config: RunConfig
+    n_parameters: int
+    updates_per_epoch: int
+    lr_per_epoch: list[float]
+    micro_batch: int
+    accumulation: int
+    missing_data: str | None
+
+    @property
+    def total_updates(self) -> int:
+        return self.updates_per_epoch * self.config.total_epochs
+
+    @property
+    def total_samples(self) -> int:
+        return samples_per_epoch(self.config) * self.config.total_epochs - self.config.total_epochs * self._dropped
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes on each rank, by what they are for."""
+        floats = {"parameters": 1, "gradients": 1, "optimizer_state": states_per_parameter(self.config)}
+        if self.config.ema_decay is not None:
+            floats["ema"] = 1
+        width = 2 * BYTES_PER_FLOAT if self.config.precision == "fp64" else BYTES_PER_FLOAT
+        return {name: count * self.n_parameters * width for name, count in floats.items()}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the plan should know before a run."""
+        found = []
+        per_device = self.config.batch_per_device
+        if self.micro_batch != per_device:
+            found.append(
+                f"micro-batch {self.micro_batch} is not the recipe's batch per device of {per_device}: models with "
+                "batch norm see other statistics (mixup keeps the recipe's)"
+            )
+        if self.config.overrides:
+            found.append(f"changed on the command line, no longer the recipe: {', '.join(self.config.overrides)}")
+        if self.config.scale != "paper":
+            found.append(f"{self.config.scale} scale: never compared with the paper's numbers")
+        return found
+
+    @property
+    def _dropped(self) -> int:
+        """Samples of an epoch that no update uses."""
+        if not self.config.drop_last:
+            return 0
+        return samples_per_epoch(self.config) - self.updates_per_epoch * self.config.global_batch_size
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as JSON. `lr_at` maps updates, counted from 1, to the rate that each uses."""
+        config = self.config
+        return {
+            "exp": config.exp,
+            "optim": config.optim["name"],
+            "recipe": config.recipe,
+            "scale": config.scale,
+            "seed": config.seed,
+            "n_parameters": self.n_parameters,
+            "epochs": config.total_epochs,
+            "nominal_epochs": config.epochs,
+            "updates_per_epoch": self.updates_per_epoch,
+            "total_updates": self.total_updates,
+            "total_samples": self.total_samples,
+            "global_batch_size": config.global_batch_size,
+            "nominal_batch_size": config.batch_size,
+            "micro_batch": self.micro_batch,
+            "accumulation": self.accumulation,
+            "ranks": config.launch.devices,
+            "batch_per_device": config.batch_per_device,
+            "optimizer": config.optim,
+            "lr_per_epoch": self.lr_per_epoch,
+            "lr_at": {str(u): self.lr_per_epoch[(u - 1) // self.updates_per_epoch] for u in config.launch.lr_at},
+            "memory_bytes": self.memory,
+            "missing_data": self.missing_data,
+            "warnings": self.warnings,
+            "config_digest": config_digest(config),
+            "provenance": config.provenance,
+            "disagreements": config.disagreements,
+            "config": to_dict(config),
+        }
+
+
+def show(configs: Sequence[RunConfig]) -> int:
+    """Print the plan of each configuration, as text or as one JSON object (a list for several). Returns 0."""
+    plans = [make(config) for config in configs]
+    if configs[0].launch.format == "json":
+        trees = [plan.as_dict() for plan in plans]
+        json.dump(trees[0] if len(trees) == 1 else trees, sys.stdout, indent=1, allow_nan=False)
+        print()
+        return 0
+    from experiments.launch import plan_text
+
+    plan_text.show(plans)
+    return 0
+
+
+def make(config: RunConfig) -> Plan:
+    """The plan of one run. Raises UserError for a model or an optimizer that cannot be built."""
+    registry.resolve(config.optim)
+    ranks, tree = config.launch.devices, to_dict(config)
+    return Plan(
+        config=config,
+        n_parameters=count_parameters(canonical_json(tree["model"]), canonical_json(tree["data"])),
+        updates_per_epoch=updates_per_epoch(config),
+        lr_per_epoch=rates(config.schedule, config.optim["lr"]),
+        micro_batch=micro_batch(config, ranks),
+        accumulation=accumulation(config, ranks),
+        missing_data=data.missing(config.data),
+    )
+
+
+def states_per_parameter(config: RunConfig) -> int:
+    """Floats of optimizer state for each parameter."""
+    info, settings, _ = registry.resolve(config.optim)
+    return info.states_with(settings)
+
+
+@lru_cache(maxsize=64)
+def count_parameters(model: str, data_set: str) -> int:
+    """Parameters of the model, built on the meta device. Both sections come as JSON, so that cells can share one."""
+    import torch
+
+    from experiments import models
+    from experiments.schema.config import DataConfig, ModelConfig
+
+    with torch.device("meta"):
+        module = models.build(ModelConfig(**json.loads(model)), DataConfig(**json.loads(data_set)))
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,145 @@
+"""A plan for people: the resolved recipe with the source of every value, and what it costs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.launch import local
+from experiments.schema.config import NOT_IDENTITY, RunConfig
+from experiments.schema.typed import leaves, to_dict
+from experiments.schema.typed import show as shown
+
+if TYPE_CHECKING:
+    from experiments.launch.plan import Plan
+
+LEVELS = {
+    "released_log": "green",
+    "released_arguments": "green",
+    "readme": "green",
+    "paper": "green",
+    "cited": "cyan",
+    "inferred": "yellow",
+    "ours": "magenta",
+    "command_line": "red",
+}
+
+
+def show(plans: Sequence[Plan]) -> None:
+    """Print one plan in full, or a table of several."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    if len(plans) == 1:
+        _one(console, plans[0])
+    else:
+        _many(console, plans)
+
+
+def _one(console: Console, plan: Plan) -> None:
+    config = plan.config
+    console.print(f"[bold]{local.title(config)}[/]\n{config.title}: {config.task}\n")
+    for name, text in _cost(plan).items():
+        console.print(f"[cyan]{name:<20}[/] {text}")
+    console.print("\n[bold]resolved recipe[/]  [dim]each value with the level of its source; without one: a default[/]")
+    _recipe(console, config)
+    for text in config.disagreements:
+        console.print(f"[yellow]sources disagree:[/] {escape(text)}")
+    for text in plan.warnings:
+        console.print(f"[yellow]warning:[/] {escape(text)}")
+    if plan.missing_data:
+        console.print(f"[red]missing data:[/] {plan.missing_data}")
+
+
+def _cost(plan: Plan) -> dict[str, str]:
+    config, schedule, rates = plan.config, plan.config.schedule, plan.lr_per_epoch
+    memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
+    split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
+    images = f"{config.data.train_size:,} images to train on, {config.data.test_size:,} to test on"
+    budget = f"{schedule.epochs} and {schedule.cooldown_epochs} of cool-down; nominal {config.epochs}"
+    return {
+        "parameters": f"{plan.n_parameters:,}",
+        "epochs": f"{config.total_epochs} ({budget})",
+        "updates": f"{plan.total_updates:,} ({plan.updates_per_epoch:,} an epoch)",
+        "samples": f"{plan.total_samples:,}",
+        "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",
+        "learning rate": f"peak {max(rates):g}, first {rates[0]:g}, last {rates[-1]:g}",
+        **{f"rate at update {update}": f"{rate:g}" for update, rate in plan.as_dict()["lr_at"].items()},
+        "memory": f"{_mebibytes(sum(plan.memory.values()))} on each rank, without activations ({memory})",
+        "data": f"{config.data.name}, {images}",
+        "digest": plan.as_dict()["config_digest"][:12],
+    }
+
+
+def _recipe(console: Console, config: RunConfig) -> None:
+    """Every value that changes numbers, with the level of its source and a number that leads to it."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold", max_width=60)
+    table.add_column(no_wrap=True)
+    sources: dict[str, int] = {}
+    for key, value in leaves(_what_counts(to_dict(config))):
+        fact = config.provenance.get(key)
+        level = ""
+        if fact is not None:
+            number = sources.setdefault(fact.get("source", ""), len(sources) + 1)
+            level = f"[{LEVELS.get(fact['level'], 'white')}]{fact['level']}[/] [dim]\\[{number}][/]"
+        table.add_row(key, escape(shown(value)), level)
+    console.print(table)
+    for source, number in sources.items():
+        console.print(f"[{number}] {source}", style="dim", markup=False)
+
+
+def _what_counts(tree: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in tree.items() if key not in (*NOT_IDENTITY, "scale_factors")}
+    kept["data"] = {key: value for key, value in tree["data"].items() if f"data.{key}" not in NOT_IDENTITY}
+    return kept
+
+
+def _many(console: Console, plans: Sequence[Plan]) -> None:
+    table = Table(title=f"{len(plans)} runs")
+    for column in (
+        "exp",
+        "optim",
+        "recipe",
+        "epochs",
+        "batch",
+        "lr",
+        "seed",
+        "parameters",
+        "updates",
+        "samples",
+        "memory",
+    ):
+        table.add_column(column, no_wrap=True, justify="left" if column in ("exp", "optim", "recipe") else "right")
+    for plan in plans:
+        config = plan.config
+        table.add_row(
+            config.exp,
+            config.optim["name"],
+            config.recipe,
+            f"{config.total_epochs}",
+            f"{config.global_batch_size}",
+            f"{config.optim['lr']:.4g}",
+            f"{config.seed}",
+            f"{plan.n_parameters:,}",
+            f"{plan.total_updates:,}",
+            f"{plan.total_samples:,}",
+            _mebibytes(sum(plan.memory.values())),
+        )
+    console.print(table)
+    console.print(
+        f"in all: {sum(plan.total_updates for plan in plans):,} updates, "
+        f"{sum(plan.total_samples for plan in plans):,} samples"
+    )
+    for text in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
+        console.print(f"[yellow]warning:[/] {text}")
+    for text in dict.fromkeys(plan.missing_data for plan in plans if plan.missing_data):
+        console.print(f"[red]missing data:[/] {text}")
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"

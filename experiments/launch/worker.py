@@ -1,0 +1,46 @@
+"""One rank of one run: `python -m experiments.launch.worker RUN_DIR`, or `run(path)` in process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from experiments import tasks
+from experiments.record.run_directory import RunDirectory
+from experiments.schema.batches import micro_batch
+from experiments.schema.errors import UserError
+from experiments.training import parallel
+from experiments.training.interruption import REQUEUE
+from experiments.training.loop import train
+from experiments.training.step import NonFiniteLoss
+from experiments.training.task import Part
+
+DONE, FAILED, USER_ERROR = 0, 1, 2
+
+
+def run(path: Path) -> int:
+    """Train the run of directory `path` as the rank that the environment says (0 of 1 by default).
+
+    Returns the exit status: 0 done, 1 failed, 2 a user's mistake, 75 interrupted and worth running again.
+    """
+    directory = RunDirectory(path)
+    config = directory.config()
+    if config.launch.threads:
+        torch.set_num_threads(config.launch.threads)
+    device = parallel.choose_device(config.launch.device, int(os.environ.get("LOCAL_RANK", "0")))
+    with parallel.process_group(device) as (rank, world_size):
+        part = Part(rank, world_size, micro_batch(config, world_size), device)
+        try:
+            outcome = train(config, directory, tasks.build(config, part), part)
+        except (UserError, NonFiniteLoss) as error:
+            if rank == 0:
+                print(f"error: {error}", file=sys.stderr)
+            return USER_ERROR if isinstance(error, UserError) else FAILED
+    return REQUEUE if outcome.status == "interrupted" else DONE
+
+
+if __name__ == "__main__":
+    sys.exit(run(Path(sys.argv[1])))

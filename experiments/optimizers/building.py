@@ -1,0 +1,70 @@
+"""From a configuration and a model to an optimizer, and from an optimizer to what the record says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from experiments.optimizers.parameter_groups import parameter_groups
+from experiments.optimizers.registry import resolve
+from experiments.optimizers.sam import SAM
+from experiments.schema.errors import UserError
+
+OUR_PACKAGES = ("adan", "experiments")
+OUR_DISTRIBUTION = "adan-reproduction"
+
+
+def build(optim: Mapping[str, Any], module: nn.Module) -> Optimizer:
+    """See `experiments.optimizers.build`."""
+    entry, settings, decay_bias_and_norm = resolve(optim)
+    groups = parameter_groups(module, settings.get("weight_decay", 0.0), decay_bias_and_norm)
+    try:
+        optimizer = entry.build(groups, **settings)
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"optim={entry.name} refuses its hyper-parameters {settings}: {error}") from error
+    optimizer.registry_name = entry.name  # type: ignore[attr-defined]
+    return optimizer
+
+
+def describe(optimizer: Optimizer) -> dict[str, Any]:
+    """See `experiments.optimizers.describe`."""
+    library = type(optimizer).__module__.partition(".")[0]
+    distribution = OUR_DISTRIBUTION if library in OUR_PACKAGES else library
+    facts = {
+        "name": getattr(optimizer, "registry_name", type(optimizer).__name__.lower()),
+        "class": f"{type(optimizer).__module__}.{type(optimizer).__qualname__}",
+        "library": library,
+        "version": _version(distribution),
+        "implementation": _implementation(optimizer),
+    }
+    if isinstance(optimizer, SAM):
+        facts["base"] = describe(optimizer.base)
+    return facts
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _implementation(optimizer: Optimizer) -> str:
+    """Which of its forms the optimizer runs: as it says itself, as its flags say, or by its library's rule."""
+    if isinstance(optimizer, SAM):
+        return _implementation(optimizer.base)
+    told = getattr(optimizer, "implementation", None)
+    if told is not None:
+        return told
+    groups = optimizer.param_groups
+    for flag in ("fused", "foreach"):
+        if all(group.get(flag) is True for group in groups):
+            return flag
+    if all(group.get("foreach", ...) is None for group in groups):
+        # torch's rule, which timm follows: list by list on an accelerator, tensor by tensor on a CPU.
+        return "foreach" if all(p.is_cuda for group in groups for p in group["params"]) else "single-tensor"
+    return "single-tensor"

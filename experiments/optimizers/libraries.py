@@ -1,0 +1,90 @@
+"""One function per optimizer: parameter groups and hyper-parameters in, the library's object out.
+
+Each imports its library when called, so that names and facts cost nothing. Arguments that are not
+hyper-parameters but settle which update runs (decoupling, rectification) are fixed here; the reasons are in
+`catalogue`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+Groups = list[dict[str, Any]]
+
+
+def adan(groups: Groups, **settings: Any) -> Optimizer:
+    from adan import Adan
+
+    return Adan(groups, **settings)
+
+
+def adamw(groups: Groups, **settings: Any) -> Optimizer:
+    from torch.optim import AdamW
+
+    return AdamW(groups, **settings)
+
+
+def adam(groups: Groups, **settings: Any) -> Optimizer:
+    from torch.optim import Adam
+
+    return Adam(groups, **settings)
+
+
+def sgd(groups: Groups, **settings: Any) -> Optimizer:
+    from torch.optim import SGD
+
+    return SGD(groups, **settings)
+
+
+def sam(
+    groups: Groups, *, base: str, base_settings: dict[str, Any], rho: float, adaptive: bool, **shared: Any
+) -> Optimizer:
+    """SAM around `base`; `shared` (lr, weight_decay) belongs to the base."""
+    from experiments.optimizers.registry import info  # the registry is made from these functions
+    from experiments.optimizers.sam import SAM
+    from experiments.schema.errors import UserError
+
+    if base == "sam":
+        raise UserError("optim.base=sam: the base of SAM must be another optimizer")
+    entry = info(base)
+    settings = entry.complete({**shared, **base_settings}, origin="optim.base_settings")
+    return SAM(entry.build(groups, **settings), rho=rho, adaptive=adaptive)
+
+
+def lamb(groups: Groups, *, max_grad_norm: float, **settings: Any) -> Optimizer:
+    from timm.optim.lamb import Lamb
+
+    return Lamb(groups, max_grad_norm=max_grad_norm or None, **settings)
+
+
+def nadam(groups: Groups, **settings: Any) -> Optimizer:
+    from torch.optim import NAdam
+
+    return NAdam(groups, **settings)
+
+
+def adabound(groups: Groups, *, amsbound: bool, **settings: Any) -> Optimizer:
+    from pytorch_optimizer import AdaBound
+
+    return AdaBound(groups, ams_bound=amsbound, weight_decouple=False, foreach=True, **settings)
+
+
+def radam(groups: Groups, **settings: Any) -> Optimizer:
+    from torch.optim import RAdam
+
+    return RAdam(groups, **settings)
+
+
+def padam(groups: Groups, **settings: Any) -> Optimizer:
+    from experiments.optimizers.padam import Padam
+
+    return Padam(groups, **settings)
+
+
+def adabelief(groups: Groups, *, decoupled_weight_decay: bool, **settings: Any) -> Optimizer:
+    from timm.optim.adabelief import AdaBelief
+
+    return AdaBelief(groups, decoupled_decay=decoupled_weight_decay, **settings)

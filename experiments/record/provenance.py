@@ -1,0 +1,116 @@
+"""What ran and on what: code, packages, hardware. Asked without importing torch, and free of names of people,
+hosts and folders, because records are committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from experiments.schema import paths
+
+CODE = ("experiments", "adan", "configs", "scripts", "run.py")  # what can change a number
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pillow",
+    "hydra-core",
+    "omegaconf",
+    "pytorch_optimizer",
+    "scipy",
+    "scikit-learn",
+    "mlxtend",
+    "datasets",
+)
+_LOCAL = "<local>"
+
+
+@cache
+def code() -> dict[str, str | None]:
+    """`revision` of the checkout (None when this is none) and `diff_digest` of what is not committed (None if clean).
+
+    Asked once per process, at its start: files may change while a run goes on, the code in memory does not.
+    """
+    return code_of(Path(paths.ROOT))
+
+
+def code_of(root: Path) -> dict[str, str | None]:
+    """`code` of any checkout. The digest covers name and content of every tracked file of `CODE` that differs from
+    the revision, of every untracked one that git does not ignore, and the names of those removed."""
+    top, revision = _git(root, "rev-parse", "--show-toplevel"), _git(root, "rev-parse", "HEAD")
+    if not top or not revision or Path(os.fsdecode(top.strip())).resolve() != root.resolve():
+        return {"revision": None, "diff_digest": None}  # no checkout, or one of something that contains us
+    changed = _git(root, "diff", "--name-only", "--no-renames", "--no-relative", "-z", "HEAD", "--", *CODE)
+    untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *CODE)
+    names = sorted({name for name in ((changed or b"") + (untracked or b"")).split(b"\0") if name})
+    digest = hashlib.sha256()
+    for name in names:
+        path = root / os.fsdecode(name)
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "removed"
+        digest.update(name + b"\0" + content.encode() + b"\0")
+    return {"revision": revision.decode().strip(), "diff_digest": digest.hexdigest() if names else None}
+
+
+def _git(root: Path, *arguments: str) -> bytes | None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Versions of the installed packages among `PACKAGES`, read from their metadata."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def hardware(accelerator: Any = None) -> dict[str, Any]:
+    """The machine: `cpu` model, `cores` this process may use, `memory_bytes`, `accelerator` as the caller names it,
+    `platform` (system, release, machine)."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "accelerator": accelerator,
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found.group(1).strip() if found else platform.processor() or platform.machine()
+
+
+def without_local_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """Copy of a configuration with folders of this machine replaced by `<local>`: those of `data` and of overrides.
+
+    None of them is part of a run's identity, so the digest of the configuration stays the same.
+    """
+    data = {key: _without(value) if key in ("root", "hub", "cache") else value for key, value in config["data"].items()}
+    overrides = [re.sub(r"""(=\s*['"]?)[/~].*""", rf"\1{_LOCAL}", override) for override in config["overrides"]]
+    return {**config, "data": data, "overrides": overrides}
+
+
+def _without(value: Any) -> Any:
+    return _LOCAL if isinstance(value, str) and value.startswith(("/", "~")) else value

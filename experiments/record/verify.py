@@ -1,0 +1,159 @@
+"""Check a sealed record against the files beside it, and name what does not fit.
+
+Works on a run directory, on its copy anywhere and on `results/records`: only files beside the record are read.
+It finds what was altered, lost or mixed up. It is no signature: who recomputes every digest can forge a record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.record.canonical import plain, sha256, value_digest
+from experiments.record.events import read_log
+from experiments.record.provenance import without_local_paths
+from experiments.record.run_directory import run_name
+from experiments.record.seal import RECORD_VERSION, choices, metrics
+from experiments.record.summary import summarise
+from experiments.record.timing import totals
+from experiments.schema.digest import config_digest
+from experiments.schema.errors import UserError
+
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, UserError)
+
+
+def verify(path: Path) -> list[str]:
+    """What is wrong with the record at `path`: a record.json, or the directory that holds it. Empty when it is good.
+
+    A partial record is checked against that part of the event log which it sealed: its run may have gone on.
+    """
+    path = path / "record.json" if path.is_dir() else path
+    try:
+        record = json.loads(path.read_bytes())
+        if record["record_version"] != RECORD_VERSION:
+            return [f"{path.name}: version {record['record_version']!r}, this code knows version {RECORD_VERSION}"]
+    except FileNotFoundError:
+        return [f"{path.name} is missing: this run is not sealed"]
+    except _BROKEN as error:
+        return [f"{path.name} cannot be read: {error!r}"]
+    problems = list(_check_digests(record, path.name))
+    try:
+        problems += _check_choices(record, path.name)
+        problems += _check_config_file(record, path.parent / "config.json")
+        problems += _check_events(record, path)
+        problems += _check_timing(record, path)
+    except _BROKEN as error:
+        problems.append(f"{path.name}: a field is missing or not what it should be: {error!r}")
+    return problems
+
+
+def _check_digests(record: dict[str, Any], name: str) -> Iterator[str]:
+    """The record against its own digests: of every field, and of all."""
+    digests = record.get("digests")
+    fields = {key: value for key, value in record.items() if key not in ("digests", "record_digest")}
+    if not isinstance(digests, dict):
+        yield f"{name}: digests is missing"
+        digests = {key: value_digest(value)[:16] for key, value in fields.items()}
+    for key in sorted(fields.keys() | digests.keys()):
+        if key not in fields:
+            yield f"{name}: {key} was removed"
+        elif key not in digests:
+            yield f"{name}: {key} was added"
+        elif value_digest(fields[key])[:16] != digests[key]:
+            yield f"{name}: {key} was altered"
+    rest = {key: value for key, value in record.items() if key != "record_digest"}
+    if record.get("record_digest") != value_digest(rest):
+        yield f"{name}: record_digest does not match the record"
+
+
+def _check_choices(record: dict[str, Any], name: str) -> Iterator[str]:
+    """What the record repeats of its configuration."""
+    config = record["config"]
+    if record["config_digest"] != config_digest(config):
+        yield f"{name}: config_digest is not that of its config"
+    for key, value in choices(config).items():
+        if value != record[key]:
+            yield f"{name}: {key} is {record[key]!r}, its config says {value!r}"
+    if record["run"].split("-attempt")[0] != run_name(config).split("-attempt")[0]:
+        yield f"{name}: run is {record['run']!r}, its config makes {run_name(config)!r}"
+
+
+def _check_config_file(record: dict[str, Any], path: Path) -> Iterator[str]:
+    if not path.exists():
+        yield f"{path.name} is missing"
+        return
+    try:
+        tree = json.loads(path.read_bytes())
+        digests = config_digest(tree), config_digest(record["config"])
+        different = sorted(_differences(without_local_paths(tree), record["config"]))
+    except _BROKEN as error:
+        yield f"{path.name} cannot be read: {error}"
+        return
+    same_run = digests[0] == digests[1] and tree["seed"] == record["config"]["seed"]
+    if different and (record["status"] == "finished" or not same_run):  # a run that goes on may get another stop_at
+        yield f"{path.name}: {', '.join(different)} differ{'s' * (len(different) == 1)} from the record's config"
+
+
+def _differences(one: Any, other: Any, key: str = "") -> Iterator[str]:
+    """Dotted keys at which two trees differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in one.keys() | other.keys():
+            missing = object()
+            yield from _differences(one.get(name, missing), other.get(name, missing), f"{key}.{name}" if key else name)
+    elif one != other:
+        yield key
+
+
+def _check_events(record: dict[str, Any], path: Path) -> Iterator[str]:
+    """The log's chain, the record's seal on it, and everything in the record that follows from events."""
+    name, log_path, sealed = path.name, path.parent / "events.jsonl", record["events"]
+    if not log_path.exists():
+        yield f"{log_path.name} is missing"
+        return
+    content = log_path.read_bytes()
+    log = read_log(content if record["status"] == "finished" else content[: sealed["bytes"]])
+    yield from (f"{log_path.name}: {problem}" for problem in log.problems)
+    if not log.problems:
+        for key, value in (("count", log.good.events), ("bytes", log.good.bytes), ("hash", log.good.hash)):
+            if sealed[key] != value:
+                yield f"{log_path.name}: {key} is {value}, sealed was {sealed[key]}"
+
+    summary = plain(summarise(log.events, metrics(record["config"])))
+    for key in sorted(_differences(summary, record["summary"])):
+        yield f"{name}: summary.{key} does not follow from the events"
+    schedule = record["config"]["schedule"]
+    begin, end, progress = log.events[0], log.events[-1], record["progress"]
+    update, epoch = progress["update"], progress["update"] // begin["updates_per_epoch"]
+    expected = {
+        "progress.total_updates": (progress["total_updates"], begin["total_updates"]),
+        "progress.total_epochs": (progress["total_epochs"], schedule["epochs"] + schedule["cooldown_epochs"]),
+        "progress.epoch": (progress["epoch"], epoch),
+        "config_digest": (record["config_digest"], begin["config_digest"]),
+        "seed": (record["seed"], begin["seed"]),
+    }
+    if record["status"] == "finished":
+        expected["progress.update"] = (update, end.get("update"))
+        expected["parameters_digest"] = (record["parameters_digest"], end.get("parameters_digest"))
+        expected["status"] = (record["status"], end.get("status"))
+        if end.get("update") != begin["total_updates"]:
+            yield f"{log_path.name}: the run ended at update {end.get('update')} of {begin['total_updates']}"
+    elif not update < begin["total_updates"] or update < max(event.get("update", 0) for event in log.events):
+        yield f"{name}: progress.update {update} does not fit the events"
+    for key, (value, follows) in expected.items():
+        if value != follows:
+            yield f"{name}: {key} is {value!r}, the events say {follows!r}"
+
+
+def _check_timing(record: dict[str, Any], path: Path) -> Iterator[str]:
+    """The wall-clock file as far as it was sealed, and the sums over it. Later lines are no fault."""
+    timing = path.parent / "timing.jsonl"
+    content = timing.read_bytes()[: record["timing"]["bytes"]] if timing.exists() else b""
+    if sha256(content) != record["timing"]["sha256"]:
+        yield f"{timing.name} was altered" if timing.exists() else f"{timing.name} is missing"
+        return
+    clock = plain(totals(content))
+    for key in ("wall_seconds", "samples_per_second", "restarts"):
+        if record[key] != clock[key]:
+            yield f"{path.name}: {key} is {record[key]!r}, {timing.name} says {clock[key]!r}"

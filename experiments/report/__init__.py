@@ -1,0 +1,1 @@
+"""Tables of results beside the reported numbers. Imports no torch."""

@@ -1,0 +1,82 @@
+"""From sealed records to the results of a table's cells."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.schema.tables import Cell, Table
+from experiments.verdict import records as of_record
+from experiments.verdict.cells import runs_of
+from experiments.verdict.judge import NOT_RUN, Verdict, judge
+from experiments.verdict.reported import Reported, find_reported
+from experiments.verdict.statistics import Interval, compare, sample_sd
+
+PAPER, MINI = "paper", "mini"
+SCALES = (PAPER, MINI)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One cell at one scale. `mean` is over `n` seeds, `interval` its 95 % interval where there is a spread
+    (between our seeds, or sourced at paper scale); `runs` are the names of the records behind them."""
+
+    cell: Cell
+    reported: Reported | None
+    scale: str
+    verdict: Verdict
+    mean: float | None
+    interval: Interval | None
+    n: int
+    seeds: tuple[int, ...]
+    runs: tuple[str, ...]
+
+
+def records() -> list[dict[str, Any]]:
+    """All sealed records of this suite. Raises UserError naming a file that is no record."""
+    return of_record.sealed_records()
+
+
+def results(table: Table, scale: str, known: Sequence[dict[str, Any]], numbers: dict[str, Reported]) -> list[Result]:
+    """The results of all cells of `table` at `scale`, in the table's order."""
+    return [_result(table, cell, scale, known, numbers) for cell in table.cells]
+
+
+def _result(
+    table: Table, cell: Cell, scale: str, known: Sequence[dict[str, Any]], numbers: dict[str, Reported]
+) -> Result:
+    reported = find_reported(numbers, cell.reported, f"configs/table/{table.name}.yaml")
+    runs = [record for record in runs_of(cell, known) if record["scale"] == scale]
+    verdict = judge(runs, cell, reported)
+    if scale == PAPER and verdict.n:
+        used, mean, interval = verdict.runs, verdict.mean, verdict.mean_interval
+    elif scale == PAPER:
+        used, mean, interval = (), None, None
+    else:
+        used, mean, interval = _mean_of_unchanged(runs, table.metric)
+        if not used:
+            verdict = Verdict(NOT_RUN, "no finished run of this cell without changes on the command line")
+    seeds = tuple(record["seed"] for record in runs if record["run"] in used)
+    return Result(cell, reported, scale, verdict, mean, interval, len(used), tuple(sorted(seeds)), tuple(used))
+
+
+def _mean_of_unchanged(
+    runs: Sequence[dict[str, Any]], metric: str
+) -> tuple[tuple[str, ...], float | None, Interval | None]:
+    """Names, mean and interval of the finished runs of the cell as configured, one per seed."""
+    unchanged = [
+        record
+        for record in runs
+        if record["status"] == "finished"
+        and not of_record.overrides(record)
+        and of_record.value(record, metric) is not None
+    ]
+    if not unchanged:
+        return (), None, None
+    used = of_record.one_configuration(of_record.latest_attempts(unchanged))
+    values = of_record.values(used, metric)
+    mean, sd = statistics.fmean(values), sample_sd(values)
+    interval = compare(values, mean, sd, len(values) - 1).mean_interval if sd else None
+    return tuple(record["run"] for record in used), mean, interval

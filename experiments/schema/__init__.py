@@ -1,0 +1,1 @@
+"""What a configuration may say: dataclasses, composition, checks, digest. Imports no torch."""

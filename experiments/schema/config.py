@@ -1,0 +1,207 @@
+"""The resolved configuration of one run: every choice made, every number final.
+
+`compose` builds it from `configs/` and the command line, `config.json` in the run directory holds it, and
+everything below reads only this. Epochs and batch sizes come twice: nominal, as the paper counts them
+(`epochs`, `batch_size`), and as run after the scale's factors (`schedule.epochs`, `global_batch_size`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class ScheduleConfig:
+    """Learning rate over the run, in epochs as run (after the scale's factors).
+
+    `cosine` is timm 0.6's per-epoch cosine: warm-up is not a prefix, the rate jumps onto the cosine, and
+    `cooldown_epochs` at `min_lr` follow the budget. `step` multiplies by `decay` at each milestone (an epoch).
+    """
+
+    name: str = "cosine"
+    epochs: int = 1
+    warmup_epochs: int = 0
+    warmup_lr: float = 0.0
+    min_lr: float = 0.0
+    cooldown_epochs: int = 0
+    milestones: list[int] = field(default_factory=list)
+    decay: float = 0.1
+
+
+@dataclass
+class ModelConfig:
+    """A model by its registry name (timm's), with constructor arguments beyond classes and channels."""
+
+    name: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    drop_path: float = 0.0
+    drop: float = 0.0
+    channels_last: bool = False
+    compile: bool = False
+
+
+@dataclass
+class DataConfig:
+    """A data set by name. `root`, `hub`, `cache` and `workers` say where and how to read, not what."""
+
+    name: str = ""
+    num_classes: int = 0
+    channels: int = 3
+    train_size: int = 0
+    test_size: int = 0
+    image_size: int = 224
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    resize: bool = True
+    root: str | None = None
+    hub: str | None = None
+    cache: str | None = None
+    workers: int = 0
+
+
+@dataclass
+class AugmentationConfig:
+    """Training augmentation, in timm's terms (timm/data/transforms_factory.py, mixup.py, random_erasing.py)."""
+
+    scale: list[float] = field(default_factory=lambda: [0.08, 1.0])
+    ratio: list[float] = field(default_factory=lambda: [0.75, 4.0 / 3.0])
+    horizontal_flip: float = 0.5
+    color_jitter: float = 0.0
+    auto_augment: str | None = None
+    interpolation: str = "random"
+    random_erasing: float = 0.0
+    random_erasing_mode: str = "pixel"
+    repeats: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mixup_probability: float = 1.0
+    mixup_switch_probability: float = 0.5
+
+
+@dataclass
+class LossConfig:
+    """`bce` (sum over classes of binary cross-entropy on soft targets, averaged as timm does),
+    `soft_target_cross_entropy` or `cross_entropy`."""
+
+    name: str = "cross_entropy"
+    label_smoothing: float = 0.0
+
+
+@dataclass
+class EvaluationConfig:
+    """How and when the model is evaluated. `every` counts epochs; the last epoch is always evaluated."""
+
+    every: int = 1
+    batch_size: int = 256
+    crop_pct: float = 0.875
+    interpolation: str = "bicubic"
+
+
+@dataclass
+class MetricConfig:
+    """A metric of the summary: `direction` is `max` or `min`; `reported` says which value the paper's cell
+    means, that of the `last` evaluation or the `best` of all."""
+
+    direction: str = "max"
+    reported: str = "last"
+
+
+@dataclass
+class CheckpointConfig:
+    """Checkpoints are written every `every` epochs, at SIGTERM and at the end; the newest `keep` stay."""
+
+    every: int = 1
+    keep: int = 2
+
+
+@dataclass
+class LaunchConfig:
+    """Where and in how many pieces the run happens; nothing here changes its numbers beyond rounding."""
+
+    name: str = "local"
+    devices: int = 1
+    device: str = "auto"
+    micro_batch: int | None = None
+    threads: int | None = None
+    jobs: int = 1
+    format: str = "text"
+    lr_at: list[int] = field(default_factory=list)
+
+
+@dataclass
+class TrackConfig:
+    """Mirror of the event log: `none` or `wandb` (online or offline by `mode`)."""
+
+    name: str = "none"
+    project: str = "adan-reproduction"
+    mode: str = "online"
+
+
+@dataclass
+class RunConfig:
+    """One run. `optim` holds `name` and every hyper-parameter of that optimizer in the convention of the
+    released code (betas near 1), `decay_bias_and_norm` among them."""
+
+    exp: str = ""
+    title: str = ""
+    task: str = ""
+    recipe: str = ""
+    scale: str = "mini"
+    seed: int = 0
+    epochs: int = 1
+    batch_size: int = 1
+    global_batch_size: int = 1
+    batch_per_device: int = 1
+    drop_last: bool = True
+    scale_factors: dict[str, float] = field(default_factory=lambda: {"epochs": 1.0, "batch_size": 1.0})
+    lr_scaling: str = "none"
+    optim: dict[str, Any] = field(default_factory=dict)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    ema_decay: float | None = None
+    clip_grad_norm: float | None = None
+    distribute_batch_norm: str = "reduce"
+    precision: str = "fp32"
+    parallel: str = "ddp"
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    metrics: dict[str, MetricConfig] = field(default_factory=dict)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
+    stop_at: str | None = None
+    force: bool = False
+    curve: str | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    disagreements: list[str] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs that run: the budget and the cool-down after it."""
+        return self.schedule.epochs + self.schedule.cooldown_epochs
+
+
+# Fields that change no number of a run: excluded from its digest. The seed stands beside the digest.
+NOT_IDENTITY = (
+    "title",
+    "seed",
+    "parallel",
+    "checkpoint",
+    "launch",
+    "track",
+    "stop_at",
+    "force",
+    "curve",
+    "provenance",
+    "disagreements",
+    "overrides",
+    "metrics",
+    "data.root",
+    "data.hub",
+    "data.cache",
+    "data.workers",
+)

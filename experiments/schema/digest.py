@@ -1,0 +1,34 @@
+"""Names of things by their content: a configuration, or any tree of JSON, in 64 hexadecimal digits."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from typing import Any
+
+from experiments.schema.config import NOT_IDENTITY, RunConfig
+from experiments.schema.typed import Tree, to_dict
+
+
+def canonical_json(tree: Any) -> str:
+    """The one text of `tree`: sorted keys, no spaces, ASCII. Raises ValueError for NaN and infinity."""
+    return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def config_digest(config: RunConfig | Tree) -> str:
+    """sha256 of the fields that change a run's numbers, of a configuration or of its tree (`config.json`).
+
+    The seed is not among them: runs of one digest are the same experiment repeated.
+    """
+    tree = to_dict(config) if isinstance(config, RunConfig) else config
+    return hashlib.sha256(canonical_json(identity(tree)).encode()).hexdigest()
+
+
+def identity(tree: Tree) -> Tree:
+    """`tree` without what `NOT_IDENTITY` names."""
+    kept = copy.deepcopy(tree)
+    for name in NOT_IDENTITY:
+        section, _, key = name.rpartition(".")
+        (kept.get(section, {}) if section else kept).pop(key, None)
+    return kept

@@ -1,0 +1,19 @@
+"""The one exception for a user's mistake, and the search for what was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in what the user asked for. The door prints it without a stack trace and exits with 2."""
+
+
+def suggestion(value: object, choices: Iterable[object]) -> str:
+    """Return `; did you mean 'x'?` with the nearest choice, or the list of choices when none is near."""
+    names = [str(choice) for choice in choices]
+    near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; choose from: {', '.join(names)}" if names else ""

@@ -1,0 +1,31 @@
+"""The names a user can choose from: one YAML file in one folder of `configs/` is one choice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.schema import paths
+from experiments.schema.errors import UserError, suggestion
+
+GROUPS = {
+    "exp": "experiment",
+    "optim": "optimizer",
+    "data": "data set",
+    "scale": "scale",
+    "launch": "launcher",
+    "track": "tracker",
+    "table": "table",
+}
+
+
+def choices(group: str, configs: Path = paths.CONFIGS) -> list[str]:
+    """Names of `group`, in alphabetical order."""
+    return sorted(path.stem for path in (configs / group).glob("*.yaml"))
+
+
+def require(group: str, name: object, origin: str, configs: Path = paths.CONFIGS) -> str:
+    """Return `name` if `configs/<group>` has it, else raise UserError with the nearest name."""
+    names = choices(group, configs)
+    if not isinstance(name, str) or name not in names:
+        raise UserError(f"{group}={name} ({origin}): no such {GROUPS[group]}{suggestion(name, names)}")
+    return name

@@ -1,0 +1,121 @@
+"""The command line: `key=value` arguments in Hydra's grammar, swept with `-m`, into one `Point` per run."""
+
+from __future__ import annotations
+
+import difflib
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override, OverrideType
+from hydra.errors import HydraException
+
+from experiments.schema import names
+from experiments.schema.config import RunConfig
+from experiments.schema.errors import UserError
+from experiments.schema.point import Point
+from experiments.schema.typed import expect_key
+
+# Choices that pick a file or a part of one; every other key sets a value of the resolved configuration.
+CHOICES = (*names.GROUPS, "recipe", "epochs", "batch_size", "lr_scaling")
+MULTIRUN = ("-m", "--multirun")
+
+
+def parse(arguments: list[str]) -> list[Point]:
+    """Points of the sweep that `arguments` describe; one without `-m`.
+
+    Raises UserError for an unknown flag, an argument that is no `key=value`, a sweep without `-m`, and for what a
+    configuration here may not hold: `_target_`, interpolations, deletions and new keys.
+    """
+    multirun = any(argument in MULTIRUN for argument in arguments)
+    texts = [argument for argument in arguments if argument not in MULTIRUN]
+    overrides = [_parse_one(text) for text in texts]
+    _refuse_repeated(overrides)
+    for override in overrides:
+        if override.is_sweep_override() and not multirun:
+            raise UserError(f"{override.input_line} (command line) is a sweep over several runs; add -m (--multirun)")
+    try:
+        [batch] = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    except HydraException as error:
+        raise UserError(f"command line: {_first_line(error)}") from None
+    if not batch:
+        raise UserError("command line: the sweep is empty")
+    return [_point(line) for line in batch]
+
+
+def _parse_one(text: str) -> Override:
+    if text.startswith("-"):
+        near = difflib.get_close_matches(text, [*MULTIRUN, "--help", "--optimizers"], n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else "there are -m (--multirun), --help and --optimizers"
+        raise UserError(f"{text} (command line): no such flag; {hint}")
+    if "_target_" in text:
+        raise UserError(f"{text} (command line): configurations name things, they do not import them: no _target_")
+    if "${" in text:
+        raise UserError(f"{text} (command line): interpolations are not resolved here; write the value itself")
+    if "=" not in text.lstrip("~+"):
+        raise UserError(f"{text} (command line) is not key=value{_meant(text)}")
+    try:
+        [override] = OverridesParser.create().parse_overrides([text])
+    except HydraException as error:
+        raise UserError(f"{text} (command line) cannot be read: {_first_line(error)}") from None
+    return _allowed(override, text)
+
+
+def _allowed(override: Override, text: str) -> Override:
+    key = override.key_or_group
+    _known_key(key, text)
+    if override.type is OverrideType.DEL:
+        raise UserError(f"{text} (command line): nothing can be deleted; set the key to the value it should have")
+    if override.package is not None:
+        raise UserError(f"{text} (command line): packages (@) are not used here; write {key}=...")
+    if override.type is not OverrideType.CHANGE and not key.startswith("model.arguments."):
+        raise UserError(
+            f"{text} (command line): only model.arguments takes new keys; to change a key that exists, "
+            f"write {text.lstrip('+')}"
+        )
+    if override.is_sweep_override() and (not override.is_discrete_sweep() or isinstance(override.value(), Glob)):
+        raise UserError(f"{text} (command line): sweep with a comma list, choice(...) or range(...)")
+    return override
+
+
+def _known_key(key: str, text: str) -> None:
+    top = key.split(".")[0]
+    if top in CHOICES and "." not in key:
+        return
+    if top == "hydra":
+        raise UserError(f"{text} (command line): Hydra's own settings are not used here; runs go to runs/")
+    if top not in RunConfig.__dataclass_fields__:
+        near = difflib.get_close_matches(top, CHOICES, n=1, cutoff=0.7)
+        if near:
+            raise UserError(f"{text} (command line): no such key; did you mean {near[0]!r}?")
+    if top != "optim":  # those keys depend on the optimizer
+        expect_key(key, "command line")
+
+
+def _refuse_repeated(overrides: list[Override]) -> None:
+    seen: dict[str, str | None] = {}
+    for override in overrides:
+        key = override.key_or_group
+        if key in seen:
+            raise UserError(f"{key} is given twice on the command line: {seen[key]} and {override.input_line}")
+        seen[key] = override.input_line
+
+
+def _point(lines: list[str]) -> Point:
+    point = Point()
+    for line in lines:
+        [override] = OverridesParser.create().parse_overrides([line])
+        where = point.choices if override.key_or_group in CHOICES else point.values
+        where[override.key_or_group] = override.value()
+    return point
+
+
+def _meant(text: str) -> str:
+    for group in names.GROUPS:
+        near = difflib.get_close_matches(text, names.choices(group), n=1, cutoff=0.7)
+        if near:
+            return f"; did you mean {group}={near[0]}?"
+    return "; see `python run.py --help`"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,19 @@
+"""Where things are: the repository, its configuration, its results and the runs.
+
+`ADAN_RUNS` and `ADAN_RESULTS` in the environment move the two folders that runs write to.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs"
+RESULTS = Path(os.environ.get("ADAN_RESULTS", ROOT / "results")).resolve()
+RUNS = Path(os.environ.get("ADAN_RUNS", ROOT / "runs")).resolve()
+
+
+def relative(path: Path) -> str:
+    """`path` as a reader of the repository would write it."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

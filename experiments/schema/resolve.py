@@ -1,0 +1,188 @@
+"""The choices of one run into its `RunConfig`: the layers of `layers`, then the command line."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.schema import layers, names, paths, tables
+from experiments.schema.config import NOT_IDENTITY, RunConfig
+from experiments.schema.errors import UserError, suggestion
+from experiments.schema.hydra_composition import composed
+from experiments.schema.layers import Experiment, Layer, Stack
+from experiments.schema.sources import read
+from experiments.schema.typed import Tree, expect_key, get, leaves, optimizer_value, put, show, to_config, words
+
+COMMAND_LINE = "command line"
+KNOBS = ("recipe", "epochs", "batch_size", "lr_scaling")
+DEFAULTS = {"optim": "adan", "scale": "mini", "launch": "local", "track": "none"}
+# Fields of RunConfig that follow from others: nobody sets them.
+DERIVED = ("title", "task", "scale_factors", "curve", "provenance", "disagreements", "overrides")
+EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
+
+
+def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = paths.CONFIGS) -> RunConfig:
+    """The configuration of one run, from its choices (`exp`, `optim`, `epochs`, ...) and dotted values.
+
+    Raises UserError for names, keys and values that do not exist; `check` looks at how the values fit together.
+    """
+    experiment, variant, data, files = _choose(choices, configs)
+    epochs = layers.choose_budget(experiment, choices.get("epochs"))
+    hyper_parameters = files["optim"]
+
+    stack = Stack()
+    stack.add(Layer("configs/config.yaml", {key: files[key] for key in files if key not in (*names.GROUPS, *KNOBS)}))
+    for group in ("launch", "track"):
+        stack.add(Layer(f"configs/{group}", {group: files[group]}))
+    stack.add(_data_layer(experiment.tree["data"], configs))
+    for layer in layers.recipe_layers(experiment, epochs, hyper_parameters):
+        stack.add(layer)
+    _name_provenance(stack, experiment, epochs)
+    recipe_batch_size = stack.tree["batch_size"]
+    _choose_batch_size(stack, choices, values)
+    if variant:
+        _apply_variant(stack, experiment, variant, configs)
+    if data != layers.data_name(experiment, variant):
+        stack.drop("data")
+        stack.add(_data_layer(data, configs))
+    stack.tree.setdefault("global_batch_size", stack.tree["batch_size"])
+    stack.tree.setdefault("batch_per_device", stack.tree["global_batch_size"])
+    _scale_rate(stack, recipe_batch_size, given="optim.lr" in values)
+
+    as_the_recipe_says = copy.deepcopy(stack.tree)
+    for key, value in values.items():
+        _override(stack, key, value, hyper_parameters)
+    stack.add(Layer("composition", _identity(experiment, choices, epochs, variant)))
+    config = to_config(_entries(stack, hyper_parameters))
+    config.batch_per_device = min(config.batch_per_device, config.global_batch_size)
+    config.provenance = dict(sorted(stack.provenance.items()))
+    sections = (experiment.recipe, experiment.entry or {})
+    config.disagreements = [text for section in sections for text in section.get("disagreements") or []]
+
+    changed = [key for key in values if get(as_the_recipe_says, key) != get(stack.tree, key) and _is_identity(key)]
+    config.overrides = [f"{key}={show(get(stack.tree, key))}" for key in changed]
+    if data != layers.data_name(experiment, variant):
+        config.overrides.append(f"data={data}")
+    if config.batch_size not in {recipe_batch_size, *tables.batch_sizes(config, configs)}:
+        config.overrides.append(f"batch_size={config.batch_size}")
+    return config
+
+
+def _choose(choices: dict[str, Any], configs: Path) -> tuple[Experiment, str | None, str, Tree]:
+    """The experiment with its recipe, the scale's variant, the data set's name, and Hydra's composition."""
+    if choices.get("exp") is None:
+        known = ", ".join(names.choices("exp", configs))
+        raise UserError(f"exp= is missing on the command line: which experiment? choose from: {known}")
+    groups = {
+        group: names.require(group, choices.get(group, default), COMMAND_LINE, configs)
+        for group, default in {"exp": None, **DEFAULTS}.items()
+    }
+    name, file = groups["exp"], f"configs/exp/{groups['exp']}.yaml"
+    tree = read(configs / "exp" / f"{name}.yaml")
+    experiment = layers.choose(name, tree, choices.get("recipe"), groups["optim"], file)
+    variant = read(configs / "scale" / f"{groups['scale']}.yaml").get("variant")
+    given = choices.get("data")
+    data = given if given is not None else layers.data_name(experiment, variant)
+    names.require("data", data, COMMAND_LINE if given is not None else file, configs)
+    # An experiment's file is a book of recipes and may name another data set for each: `layers` reads those two.
+    del groups["exp"]
+    return experiment, variant, data, composed(configs, **groups)
+
+
+def _data_layer(name: str, configs: Path) -> Layer:
+    return Layer(f"configs/data/{name}.yaml", {"data": read(configs / "data" / f"{name}.yaml")})
+
+
+def _name_provenance(stack: Stack, experiment: Experiment, epochs: int) -> None:
+    """Attach the facts that the file gives for one key, or for a section of them."""
+    for key, fact in layers.named_provenance(experiment, epochs).items():
+        for name in stack.provenance:
+            if name == key or name.startswith(f"{key}."):
+                stack.provenance[name] = fact
+
+
+def _choose_batch_size(stack: Stack, choices: dict[str, Any], values: dict[str, Any]) -> None:
+    for key in ("batch_size", "lr_scaling"):
+        if choices.get(key) is not None:
+            stack.add(Layer(COMMAND_LINE, {key: choices[key]}))
+    size, origin = stack.tree["batch_size"], stack.origins["batch_size"]
+    if type(size) is not int or size < 1:
+        raise UserError(f"batch_size={show(size)} ({origin}): expected an integer of at least 1")
+    per_device = stack.tree.get("batch_per_device") or size
+    if "batch_per_device" not in values and size > per_device and size % per_device:
+        raise UserError(
+            f"batch_size={size} ({origin}): no micro-batch divides it, since batch norm and mixup act on "
+            f"batch_per_device={per_device} ({stack.origins['batch_per_device']}); "
+            f"did you mean {round(size / per_device) * per_device}?"
+        )
+
+
+def _apply_variant(stack: Stack, experiment: Experiment, variant: str, configs: Path) -> None:
+    own, printed = layers.data_name(experiment, variant), layers.data_name(experiment, None)
+    if own != printed:
+        stack.drop("data")
+        stack.add(_data_layer(own, configs))
+    for layer in layers.variant_layers(experiment, variant, stack):
+        stack.add(layer)
+
+
+def _scale_rate(stack: Stack, recipe_batch_size: int, given: bool) -> None:
+    """Another batch size than the recipe's scales the rate, unless the command line sets the rate itself."""
+    size, rule, rate = stack.tree["batch_size"], stack.tree["lr_scaling"], stack.tree["optim"]["lr"]
+    if rule not in EXPONENTS:
+        origin = stack.origins["lr_scaling"]
+        raise UserError(f"lr_scaling={show(rule)} ({origin}): no such rule{suggestion(rule, EXPONENTS)}")
+    if given or size == recipe_batch_size or rule == "none":
+        return
+    scaled = rate * (size / recipe_batch_size) ** EXPONENTS[rule]
+    level = stack.provenance.get("optim.lr", {}).get("level", "inferred")
+    fact = {"level": level, "source": f"{rate:g} at batch size {recipe_batch_size}, scaled to {size} by rule {rule}"}
+    stack.add(Layer(f"lr_scaling={rule}", {"optim": {"lr": scaled}}, fact))
+
+
+def _override(stack: Stack, key: str, value: Any, hyper_parameters: Tree) -> None:
+    """Set one value from the command line, last of all."""
+    text = f"{key}={show(value)}"
+    if key.split(".")[0] in DERIVED:
+        raise UserError(f"{text} ({COMMAND_LINE}): {key} follows from other choices and cannot be set")
+    if key.startswith("optim."):
+        value = optimizer_value(key, value, hyper_parameters, COMMAND_LINE)
+    elif words(expect_key(key, COMMAND_LINE)) == "a mapping" and key != "model.arguments":
+        inner = ", ".join(f"{key}.{name}" for name in get(stack.tree, key) or ())
+        raise UserError(f"{text} ({COMMAND_LINE}): {key} is a section; set one of its keys: {inner}")
+    tree: Tree = {}
+    put(tree, key, value)
+    fact = stack.provenance.get(key)
+    if value != get(stack.tree, key):
+        fact = {"level": "command_line", "source": text}
+    stack.add(Layer(COMMAND_LINE, tree, fact))
+
+
+def _identity(experiment: Experiment, choices: dict[str, Any], epochs: int, variant: str | None) -> Tree:
+    curves = (experiment.entry or {}).get("curves") or {}
+    return {
+        "exp": experiment.name,
+        "title": experiment.tree["title"],
+        "task": experiment.tree["task"],
+        "recipe": experiment.recipe_name,
+        "scale": choices.get("scale", DEFAULTS["scale"]),
+        "curve": None if variant else curves.get(epochs),
+    }
+
+
+def _entries(stack: Stack, hyper_parameters: Tree) -> Iterator[tuple[str, Any, str]]:
+    """(key, value, origin) of the whole tree; hyper-parameters in the types of the optimizer's file."""
+    for key, value in leaves(stack.tree):
+        origin = stack.origins.get(key, "composition")
+        if key.startswith("optim."):
+            value = optimizer_value(key, value, hyper_parameters, origin)
+        elif key in ("data.root", "data.cache") and value is not None:
+            value = str(Path(str(value)).expanduser().resolve())
+        yield key, value, origin
+
+
+def _is_identity(key: str) -> bool:
+    """Whether a dotted key changes numbers of a run."""
+    return not any(key == field or key.startswith(f"{field}.") for field in NOT_IDENTITY)

@@ -1,0 +1,1 @@
+"""The task protocol, the one loop, step, checkpoint, parallel, precision."""

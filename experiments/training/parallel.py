@@ -1,0 +1,88 @@
+"""Ranks of one run: process group, gradient averaging, reductions, batch-norm statistics.
+
+Plain `DistributedDataParallel`; gloo on CPUs, NCCL on GPUs. With one rank every function here is the identity.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+import torch.distributed as dist
+from timm.utils import distribute_bn
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from experiments.schema.errors import UserError
+
+
+def choose_device(requested: str, local_rank: int) -> torch.device:
+    """The device of this rank; `auto` takes a GPU when there is one.
+
+    Raises UserError when a GPU is asked for and absent.
+    """
+    available = torch.cuda.is_available()
+    if requested == "cuda" and not available:
+        raise UserError("launch.device=cuda, but torch sees no GPU here; choose launch.device=cpu")
+    if requested == "cpu" or not available:
+        return torch.device("cpu")
+    device = torch.device("cuda", local_rank % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[tuple[int, int]]:
+    """Join the group that the environment describes (RANK, WORLD_SIZE, ...); yield (rank, world size)."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield 0, 1
+        return
+    joined_here = not dist.is_initialized()
+    if joined_here:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield dist.get_rank(), dist.get_world_size()
+    finally:
+        if joined_here:
+            dist.destroy_process_group()
+
+
+def wrap(module: nn.Module, world_size: int, device: torch.device) -> nn.Module:
+    """Average gradients over ranks. Buffers stay local until `share_batch_norm`, as in the released runs."""
+    if world_size == 1:
+        return module
+    ids = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def without_reduction(module: nn.Module) -> AbstractContextManager:
+    """Context in which backward only accumulates: all micro-batches but an update's last."""
+    return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
+
+
+def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:
+    """Element-wise float64 sum over ranks."""
+    if not dist.is_initialized():
+        return values
+    tensor = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(tensor)
+    return tensor.tolist()
+
+
+def share_batch_norm(module: nn.Module, world_size: int, how: str) -> None:
+    """Batch-norm statistics before an evaluation (timm's `dist_bn`): `reduce` averages them over ranks,
+    `broadcast` takes rank 0's, `none` leaves each rank its own."""
+    if world_size > 1 and how != "none":
+        distribute_bn(module, world_size, reduce=how == "reduce")
+
+
+def gather_buffers(module: nn.Module, world_size: int) -> list[dict[str, torch.Tensor]] | None:
+    """Every rank's buffers, on rank 0: between evaluations batch-norm statistics differ from rank to rank."""
+    buffers = {name: buffer.cpu() for name, buffer in module.named_buffers()}
+    if world_size == 1 or not buffers:
+        return None
+    gathered: list[dict[str, torch.Tensor] | None] | None = [None] * world_size if dist.get_rank() == 0 else None
+    dist.gather_object(buffers, gathered)
+    return gathered  # type: ignore[return-value]

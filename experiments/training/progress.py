@@ -1,0 +1,44 @@
+"""What a person sees while a run goes on: a live bar on a terminal, one line per evaluation in a log file."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class RunProgress:
+    """Context manager around the loop of one run; silent on every rank but 0."""
+
+    def __init__(self, title: str, total_updates: int, start: int, samples_per_update: int, shown: bool) -> None:
+        self._console = Console(quiet=not shown, highlight=False)
+        self._samples_per_update = samples_per_update
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]} {task.fields[metrics]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not (shown and self._console.is_terminal),
+            transient=True,
+        )
+        self._task = self._bar.add_task(title, total=total_updates, completed=start, rate="", metrics="")
+
+    def __enter__(self) -> RunProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        self._bar.stop()
+
+    def updated(self, update: int, loss: float) -> None:
+        """Move the bar to `update`."""
+        speed = self._bar.tasks[0].speed
+        rate = f"{speed * self._samples_per_update:,.0f} samples/s" if speed else ""
+        self._bar.update(self._task, completed=update, rate=rate, metrics=f"loss {loss:.4f}")
+
+    def say(self, line: str) -> None:
+        """Print one line above the bar."""
+        self._console.print(line)

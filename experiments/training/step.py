@@ -1,0 +1,114 @@
+"""One update: sums of loss terms over micro-batches and ranks, one division, one optimizer step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from experiments.data.streams import derive
+from experiments.optimizers.sam import SAM, without_batch_statistics
+from experiments.training import parallel
+from experiments.training.precision import autocast
+from experiments.training.task import Part, Task
+
+
+class NonFiniteLoss(Exception):
+    """The loss of an update is NaN or infinite; the message says which update, rate and parameter group."""
+
+
+@dataclass
+class Step:
+    """Everything that turns one update's micro-batches into new parameters.
+
+    `call` is `task.module` as forward passes use it (DDP, compiled). Gradients are those of
+    `sum of terms / count of terms` over all micro-batches and ranks, whatever the split.
+    """
+
+    task: Task
+    call: nn.Module
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler
+    part: Part
+    seed: int
+    precision: str
+    clip_grad_norm: float | None
+
+    def __call__(self, update: int, leave: Callable[[], bool]) -> tuple[float, bool]:
+        """Perform `update` (from 1). Return its mean loss and whether any rank wants to leave after it, which
+        `leave()` says when the update's gradients are there.
+
+        Raises NonFiniteLoss, on every rank and before the parameters change. A non-finite *gradient* under fp16
+        is the scaler's business: it skips the step, and the optimizer's state and counts stay as they were.
+        """
+        sharpness_aware = isinstance(self.optimizer, SAM)
+        batches: Iterable[Any] = self.task.micro_batches(update)
+        batches = list(batches) if sharpness_aware else batches  # seen twice
+        share = self._gradients(update, batches, passage=0)
+        loss, leaving = parallel.sum_over_ranks([share, float(leave())], self.part.device)
+        if not math.isfinite(loss):
+            raise NonFiniteLoss(
+                f"loss is {loss} at update {update}, learning rate {float(self.optimizer.param_groups[0]['lr']):g}; "
+                f"{first_non_finite(self.optimizer)}"
+            )
+        if sharpness_aware:
+            self.optimizer.perturb()
+            with without_batch_statistics(self.task.module):
+                self._gradients(update, batches, passage=1)
+            self.optimizer.restore()
+        if self.clip_grad_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.task.module.parameters(), self.clip_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss, leaving > 0
+
+    def _gradients(self, update: int, batches: Iterable[Any], passage: int) -> float:
+        """Fill `.grad`; return this rank's share of the mean loss. Stochastic layers draw from
+        (seed, update, place of the micro-batch in the update, passage)."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.call.train()
+        rank, world_size, device = self.part.rank, self.part.world_size, self.part.device
+        count = self.task.count(update)
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        for position, (batch, last) in enumerate(_with_last(batches)):
+            torch.manual_seed(derive(self.seed, "forward", update, position * world_size + rank, passage))
+            with nullcontext() if last else parallel.without_reduction(self.call):
+                with autocast(self.precision, device):
+                    terms = self.task.loss(self.call, batch).sum
+                # DDP averages over ranks: the factor turns that into the sum.
+                self.scaler.scale(terms * (world_size / count)).backward()
+            total += terms.detach().double()
+        return total.item() / count
+
+
+def first_non_finite(optimizer: Optimizer) -> str:
+    """Say which parameter group, and where known which parameter, holds the first non-finite value or gradient."""
+    for what in ("parameters", "gradients"):
+        for index, group in enumerate(optimizer.param_groups):
+            for position, parameter in enumerate(group["params"]):
+                values: Tensor | None = parameter.detach() if what == "parameters" else parameter.grad
+                if values is not None and not values.isfinite().all():
+                    names = group.get("names") or group.get("param_names") or []
+                    name = f" ({names[position]})" if position < len(names) else ""
+                    return f"first non-finite {what} in parameter group {index}{name}"
+    return f"every value and gradient of parameter groups 0 to {len(optimizer.param_groups) - 1} is finite"
+
+
+def _with_last(items: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
+    """Pair each item with whether it is the last."""
+    iterator = iter(items)
+    try:
+        current = next(iterator)
+    except StopIteration:
+        return
+    for following in iterator:
+        yield current, False
+        current = following
+    yield current, True

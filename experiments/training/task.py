@@ -1,0 +1,60 @@
+"""What the loop asks of a task. Every kind of experiment is one implementation of `Task`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Part:
+    """The share of every update that this process computes.
+
+    `micro_batch` is the number of samples in one forward pass; `global_batch_size / (micro_batch * world_size)`
+    of them make this rank's share of an update.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    micro_batch: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+@dataclass
+class Loss:
+    """Loss of one micro-batch: the differentiable *sum* of its terms, a scalar."""
+
+    sum: Tensor
+
+
+class Task(Protocol):
+    """A kind of experiment. Updates count from 1; epochs from 0; update u lies in epoch (u - 1) // updates_per_epoch."""
+
+    module: nn.Module
+    updates_per_epoch: int
+
+    def count(self, update: int) -> int:
+        """Number of loss terms (samples, tokens) in the whole update, over all ranks and micro-batches."""
+
+    def micro_batches(self, update: int) -> Iterator[Any]:
+        """This rank's micro-batches of `update`, on the device. A pure function of (seed, update); calls come in
+        order of updates, so that an implementation can read ahead, but any first update is allowed (resume)."""
+
+    def loss(self, module: nn.Module, batch: Any) -> Loss:
+        """Run `module` (`self.module`, perhaps wrapped by DDP or compiled) on one micro-batch."""
+
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        """Metrics on held-out data, summed over all ranks: the same answer on each. Calls `module.eval()`."""
+
+    def manifest(self) -> dict[str, Any]:
+        """Identity of the data: name, sizes, digests."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold beyond the module (recurrent memory, environment state); may be empty."""
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`."""

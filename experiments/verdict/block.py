@@ -1,0 +1,108 @@
+"""The short block printed at the end of a run: what ran, what it reached, and what that means."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+from experiments.schema.errors import UserError
+from experiments.verdict.cells import cells_of, runs_of
+from experiments.verdict.curves import on_track
+from experiments.verdict.judge import NOT_COMPARABLE, judge
+from experiments.verdict.records import overrides, sealed_records, with_record
+from experiments.verdict.reported import find_reported, load_reported
+from experiments.verdict.standing import standing
+
+WIDTH = 110
+
+
+def verdict_block(record: dict[str, Any], others: Iterable[dict[str, Any]] | None = None) -> str:
+    """The block for `record`, judged together with `others` (by default every sealed record of the suite).
+
+    At paper scale: the verdict against the table cell that the run fills, and the authors' curve. At any other
+    scale: that it is not comparable with the paper, and its standing at its own setting. A partial run gets
+    only the comparison with the authors' curve.
+    """
+    lines = [_what_ran(record), _result(record)]
+    try:
+        known = with_record(sealed_records() if others is None else others, record)
+        lines += _meaning(record, known)
+    except UserError as error:  # facts or another record that cannot be read must not hide this run's result
+        lines.append(f"verdict: none, {error}")
+    return "\n".join(_wrapped(line) for line in lines if line)
+
+
+def _meaning(record: dict[str, Any], known: list[dict[str, Any]]) -> list[str]:
+    if record["status"] != "finished":
+        return [f"verdict: none, a {record['status']} run is only set beside the authors' curve", _curve(record)]
+    if record["scale"] != "paper":
+        changed = overrides(record)
+        return [
+            f"verdict: {NOT_COMPARABLE} with the paper ({record['scale']} scale)",
+            f"standing: {standing(record, known)}",
+            f"changed on the command line: {', '.join(changed)}" if changed else "",
+        ]
+    return [*_verdicts(record, known), _curve(record)]
+
+
+def _verdicts(record: dict[str, Any], known: list[dict[str, Any]]) -> list[str]:
+    cells = cells_of(record)
+    if not cells:
+        return [
+            f"verdict: {NOT_COMPARABLE}, no table of the paper has this cell",
+            f"standing: {standing(record, known)}",
+        ]
+    lines, numbers = [], load_reported()
+    for table, cell in cells:
+        reported = find_reported(numbers, cell.reported, f"configs/table/{table.name}.yaml")
+        verdict = judge(runs_of(cell, known), cell, reported)
+        lines.append(f"verdict: {verdict.text}")
+        lines += [f"assumed: {'; '.join(verdict.assumptions)}"] if verdict.assumptions else []
+    return lines
+
+
+def _what_ran(record: dict[str, Any]) -> str:
+    config = record["config"]
+    epochs = f"{record['epochs']} epochs"
+    batch = f"batch {record['batch_size']}"
+    if record["scale"] != "paper":
+        epochs += f" -> {config['schedule']['epochs']}"
+        batch += f" -> {config['global_batch_size']}"
+    cooldown = config["schedule"].get("cooldown_epochs", 0)
+    cooldown_text = f" (+ {cooldown} cool-down)" if cooldown else ""
+    return (
+        f"{record['exp']} {record['optim']}: recipe {record['recipe']}, {record['scale']} scale, "
+        f"{epochs}{cooldown_text}, {batch}, seed {record['seed']}"
+    )
+
+
+def _result(record: dict[str, Any]) -> str:
+    progress = record["progress"]
+    stopped = "" if record["status"] == "finished" else f" at epoch {progress['epoch']} of {progress['total_epochs']}"
+    shown = [
+        f"{metric} {float(values['last']):.2f} last, {float(values['best']):.2f} best"
+        for metric, values in record["summary"].items()
+        if values["last"] is not None
+    ]
+    return f"{record['status']}{stopped}: {'; '.join(shown) or 'nothing evaluated'}"
+
+
+def _curve(record: dict[str, Any]) -> str:
+    """The last evaluation beside the authors' curve; empty where there is none to compare with."""
+    config = record["config"]
+    every = config.get("evaluation", {}).get("every", 1)
+    done, total = record["progress"]["epoch"], record["progress"]["total_epochs"]
+    evaluated = total if done == total else done - done % every
+    if not config.get("curve"):
+        return "curve: the authors released none for this cell"
+    if record["scale"] != "paper" or not evaluated:
+        return "curve: not compared" + (f" at {record['scale']} scale" if evaluated else " before the first evaluation")
+    measured = {metric: values["last"] for metric, values in record["summary"].items()}
+    last = {metric: float(number) for metric, number in measured.items() if number is not None}
+    line = on_track(config["curve"], evaluated - 1, last)
+    return f"curve: {line}" if line else ""
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

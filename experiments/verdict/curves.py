@@ -1,0 +1,99 @@
+"""The authors' own training curves (`results/curves/<name>.csv`), and whether a run keeps up with them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from experiments.schema import paths
+from experiments.schema.errors import UserError, suggestion
+from experiments.verdict import inputs
+
+# A difference within this much of what the authors had in the epochs around is the noise of single evaluations.
+ALLOWANCE = 0.5
+NEIGHBOURS = 2
+# An evaluation farther than this from every epoch of the curve is not compared.
+REACH = 5
+# Column of the curve, the metric of this suite that it records, and the direction that is better.
+COMPARED = (
+    ("top1", "top1", 1),
+    ("test_top1", "top1", 1),
+    ("test_ppl", "perplexity", -1),
+    ("eval_loss", "eval_loss", -1),
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Columns of numbers over `x`, which counts epochs from 0 (or updates, when `x_name` is `step`)."""
+
+    name: str
+    x_name: str
+    x: tuple[int, ...]
+    columns: dict[str, tuple[float, ...]]
+
+
+def load_curve(name: str) -> Curve:
+    """The curve of that name. Raises UserError for an unknown name or a file that is not a table of numbers."""
+    folder = inputs.folder("curves")
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        names = sorted(other.stem for other in folder.glob("*.csv") if other.stem != "index")
+        raise UserError(f"no curve {name!r} in results/curves{suggestion(name, names)}")
+    return _parse(path)
+
+
+def on_track(name: str, epoch: int, metrics: Mapping[str, float]) -> str | None:
+    """One line that sets an evaluation beside the authors' curve at the same epoch (counted from 0, as events
+    and curves do; printed from 1, as the progress of a run is).
+
+    None when the curve has no epochs, ends too far away, or shares no metric. An unknown curve is said in the
+    line and raises nothing: a long run must not end because of a comparison.
+    """
+    try:
+        curve = load_curve(name)
+    except UserError as error:
+        return f"epoch {epoch + 1}: not compared: {error}"
+    shared = next((entry for entry in COMPARED if entry[0] in curve.columns and entry[1] in metrics), None)
+    nearest = min(range(len(curve.x)), key=lambda row: (abs(curve.x[row] - epoch), curve.x[row]), default=None)
+    if shared is None or nearest is None or curve.x_name != "epoch" or abs(curve.x[nearest] - epoch) > REACH:
+        return None
+    column, metric, sign = shared
+    authors, ours = curve.columns[column], float(metrics[metric])
+    where = "" if curve.x[nearest] == epoch else f" at epoch {curve.x[nearest] + 1}"
+    difference = ours - authors[nearest]
+    return (
+        f"epoch {epoch + 1}: {metric} {ours:.2f}, authors {authors[nearest]:.2f}{where} ({difference:+.2f}), "
+        f"{_words(sign * ours, [sign * value for value in authors], nearest, curve.x)}"
+    )
+
+
+def _words(ours: float, authors: list[float], row: int, x: tuple[int, ...]) -> str:
+    """`on track`, or how many epochs ahead of or behind the authors; larger values are better."""
+    around = authors[max(0, row - NEIGHBOURS) : row + NEIGHBOURS + 1]
+    if math.isnan(ours):
+        return "not a number"
+    if ours > max(around) + ALLOWANCE:
+        later = next((x[other] for other in range(row, len(x)) if authors[other] >= ours), None)
+        return f"ahead by {later - x[row]} epochs" if later is not None else "better than their whole run"
+    if ours < min(around) - ALLOWANCE:
+        reached = next((other for other in range(row) if authors[other] >= ours), 0)
+        return f"behind by {x[row] - x[reached]} epochs" if reached else "behind even their first epoch"
+    return "on track"
+
+
+@lru_cache(maxsize=8)
+def _parse(path: Path) -> Curve:
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = [row for row in csv.reader(file) if row]
+    try:
+        numbers = [[float(text) for text in row] for row in rows]
+        columns = dict(zip(header, zip(*numbers, strict=True), strict=True))
+    except ValueError as error:
+        raise UserError(f"{paths.relative(path)} is not a table of numbers: {error}") from error
+    x = tuple(int(value) for value in columns.pop(header[0]))
+    return Curve(path.stem, header[0], x, columns)

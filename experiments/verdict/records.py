@@ -1,0 +1,94 @@
+"""Reading sealed records (`results/records/*/record.json`) and what a verdict needs to know about one."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from experiments.schema import paths
+from experiments.schema.errors import UserError
+
+
+def sealed_records() -> list[dict[str, Any]]:
+    """All records of this suite, sorted by run name. Raises UserError naming a file that is no record."""
+    return [_read(path) for path in sorted((paths.RESULTS / "records").glob("*/record.json"))]
+
+
+def with_record(records: Iterable[dict[str, Any]], record: dict[str, Any]) -> list[dict[str, Any]]:
+    """`records` with `record` in place of an older one of the same run."""
+    return [other for other in records if other["run"] != record["run"]] + [record]
+
+
+def value(record: dict[str, Any], metric: str) -> float | None:
+    """The finite value of `metric` that the paper's cell means (last or best evaluation), or None."""
+    summary = record["summary"].get(metric) or {}
+    number = summary.get(summary.get("reported", "last"))
+    return float(number) if number is not None and math.isfinite(float(number)) else None
+
+
+def values(records: Iterable[dict[str, Any]], metric: str) -> list[float]:
+    """The values of those `records` that have one, in their order."""
+    return [number for record in records if (number := value(record, metric)) is not None]
+
+
+def overrides(record: dict[str, Any]) -> list[str]:
+    """Command-line settings by which the run left its recipe (`optim.lr=0.01`), as the configuration lists them:
+    the choice of the cell itself, and what changes no number, are not among them."""
+    return list(record.get("overrides", []))
+
+
+def own_settings(record: dict[str, Any]) -> list[str]:
+    """Dotted paths of the settings whose provenance is `ours`: chosen by this suite, not by the authors."""
+    return sorted(
+        path or "settings" for path, level in _levels(record["config"].get("provenance", {}), "") if level == "ours"
+    )
+
+
+def latest_attempts(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One record per seed, ordered by seed: a repeat of the same seed is no second draw. The latest attempt
+    counts, whatever its result."""
+    newest: dict[int, dict[str, Any]] = {}
+    for record in records:
+        kept = newest.get(record["seed"])
+        if kept is None or _attempt(record) >= _attempt(kept):
+            newest[record["seed"]] = record
+    return [newest[seed] for seed in sorted(newest)]
+
+
+def one_configuration(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The largest group of `records` that share a configuration digest (of equal ones the last): runs of a
+    recipe that has changed since are no seeds of one experiment."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        groups.setdefault(record.get("config_digest", ""), []).append(record)
+    return max(reversed(groups.values()), key=len)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or not {"run", "exp", "optim", "summary", "config"} <= record.keys():
+            raise ValueError("fields of a record are missing")
+    except ValueError as error:
+        raise UserError(f"{paths.relative(path)} is not a record: {error}") from error
+    return record
+
+
+def _attempt(record: dict[str, Any]) -> int:
+    match = re.search(r"-attempt(\d+)$", record["run"])
+    return int(match[1]) if match else 1
+
+
+def _levels(provenance: Any, path: str) -> list[tuple[str, str]]:
+    """Pairs of dotted path and provenance level, however deep `{level, source}` entries are nested."""
+    if isinstance(provenance, str):
+        return [(path, provenance)]
+    if not isinstance(provenance, dict):
+        return []
+    if isinstance(provenance.get("level"), str):
+        return [(path, provenance["level"])]
+    return [pair for key, inner in provenance.items() for pair in _levels(inner, f"{path}.{key}" if path else key)]

@@ -1,0 +1,148 @@
+"""`run.py` as a user meets it: help, mistakes, plans, stopping and going on, through real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.schema import paths
+from experiments.schema.names import choices
+
+BRIEF = ["exp=vit_small", "optim=adan", "epochs=150"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    folders = {"ADAN_RUNS": str(tmp_path / "runs"), "ADAN_RESULTS": str(tmp_path / "results")}
+    clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    return clean | folders | {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def door(environment: dict[str, str], tmp_path: Path):
+    """Start `run.py` from a folder that is not the repository's, and wait for it."""
+
+    def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(paths.ROOT / "run.py"), *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+
+    return start
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help_lists_experiments_optimizers_tables_and_keys(door, arguments):
+    answer = door(*arguments)
+    assert answer.returncode == 0
+    for group in ("exp", "optim", "table", "scale", "launch", "track", "data"):
+        for name in choices(group):
+            assert name in answer.stdout
+    for key in ("batch_size", "epochs", "recipe", "seed", "stop_at", "force", "launch.lr_at"):
+        assert key in answer.stdout
+
+
+def test_optimizer_facts(door):
+    answer = door("--optimizers")
+    assert answer.returncode == 0
+    assert all(name in answer.stdout for name in choices("optim"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["exp=vit_smal"], "exp=vit_smal (command line): no such experiment; did you mean 'vit_small'?"),
+        (["exp=vit_small", "optim.lr=high"], "optim.lr=high (command line): expected a number"),
+        (["exp=vit_small", "precision=fp17"], "precision=fp17 (command line): no such value; did you mean"),
+        (["exp=vit_small", "launch.micro_batch=3"], "launch.micro_batch=3 (command line): does not divide"),
+        (["exp=vit_small", "scale=paper"], "data.root="),
+        (["exp=vit_small", "scale=paper", "data.root=/nowhere/at/all"], "/nowhere/at/all"),
+        (["table=t4", "scale=paper"], "data.root="),
+    ],
+)
+def test_a_mistake_ends_with_2_and_one_message(door, tmp_path, arguments, message):
+    answer = door(*arguments)
+    assert answer.returncode == 2
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert answer.stdout == ""
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistake_is_answered_without_torch(environment, tmp_path):
+    script = "import sys, run; status = run.main(['exp=vit_small', 'launch.devices=3']); print(status, 'torch' in sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(paths.ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert answer.stdout == "2 False\n", answer.stderr
+
+
+def test_a_json_plan_is_all_there_is_on_standard_output(door, tmp_path):
+    answer = door("exp=vit_small", "scale=paper", "launch=plan", "launch.format=json", "launch.lr_at=[1]")
+    assert answer.returncode == 0, answer.stderr
+    tree = json.loads(answer.stdout)
+    assert tree["n_parameters"] == 22_050_664
+    assert list(tree["lr_at"]) == ["1"]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_stops_at_a_point_and_is_not_run_again(door, tmp_path):
+    first = door(*BRIEF, "stop_at=3updates")
+    assert first.returncode == 0, first.stderr
+    [record] = (tmp_path / "runs").glob("*/record.json")
+    assert first.stdout.splitlines()[-1] == f"record: {record}"
+    sealed = record.read_bytes()
+    assert json.loads(sealed)["progress"]["update"] == 3
+    again = door(*BRIEF, "stop_at=3updates")
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[-1] == f"record: {record}"
+    assert record.read_bytes() == sealed
+
+
+@pytest.mark.parametrize(
+    ("number", "extra", "status"),
+    [
+        (signal.SIGTERM, [], 75),
+        (signal.SIGINT, [], 130),
+        (signal.SIGTERM, ["launch.devices=2"], 75),
+        (signal.SIGTERM, ["-m", "seed=1,2"], 75),
+    ],
+)
+def test_a_signal_checkpoints_and_leaves(environment, tmp_path, number, extra, status):
+    command = [sys.executable, "-u", str(paths.ROOT / "run.py"), *BRIEF, *extra, "evaluation.batch_size=1000"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if line.startswith("epoch 1/"):
+            process.send_signal(number)
+            break
+    rest = process.communicate(timeout=120)[0]
+    assert process.returncode == status, "".join([*seen, rest])
+    assert "Traceback" not in rest
+    [directory] = (tmp_path / "runs").glob("*seed*")
+    assert any((directory / "checkpoints").iterdir())
+    assert not (directory / "record.json").exists()
+
+
+def test_a_sweep_goes_on_past_a_failed_run_and_ends_with_a_summary(door, tmp_path):
+    answer = door(*BRIEF, "-m", "optim.lr=1.0e+30,0.005", "stop_at=300updates", "evaluation.batch_size=1000")
+    assert answer.returncode == 1
+    records = list((tmp_path / "runs").glob("*/record.json"))
+    assert len(records) == 1
+    assert f"record: {records[0]}" in answer.stdout
+    summary = answer.stdout[answer.stdout.index("2 runs") :]
+    assert "failed with status 1" in summary
+    assert "done" in summary

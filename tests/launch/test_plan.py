@@ -1,0 +1,90 @@
+"""What a plan says, against numbers computed by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from experiments.launch import plan
+from experiments.launch.dispatch import dispatch
+from experiments.optimizers.schedules import rate
+from experiments.schema.compose import compose
+
+PAPER = ["exp=vit_small", "optim=adan", "scale=paper", "launch=plan", "launch.format=json"]
+
+
+def planned(capsys: pytest.CaptureFixture[str], *arguments: str):
+    assert dispatch(compose(list(arguments))) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_plan_of_the_released_vit_small_run(capsys):
+    tree = planned(capsys, *PAPER, "launch.devices=8", "launch.lr_at=[1,625,626,193750]")
+    assert (tree["exp"], tree["optim"], tree["scale"]) == ("vit_small", "adan", "paper")
+    assert tree["n_parameters"] == 22_050_664  # DeiT-S, Touvron et al. 2021, table 1: 22 M
+    assert (tree["epochs"], tree["updates_per_epoch"], tree["total_updates"]) == (310, 625, 193_750)
+    assert tree["total_samples"] == 310 * 625 * 2048
+    assert tree["global_batch_size"] == tree["micro_batch"] * tree["accumulation"] * tree["ranks"] == 2048
+    assert tree["optimizer"]["lr"] == 0.015
+    assert tree["optimizer"]["betas"] == [0.98, 0.92, 0.99]
+    assert len(tree["lr_per_epoch"]) == 310
+    assert tree["lr_at"] == {
+        "1": tree["lr_per_epoch"][0],
+        "625": tree["lr_per_epoch"][0],
+        "626": tree["lr_per_epoch"][1],
+        "193750": 1e-5,
+    }
+    assert tree["lr_per_epoch"][60] / 0.015 == pytest.approx(0.905, abs=1e-3)  # the jump onto the cosine
+    assert "data.root" in tree["missing_data"]
+    assert tree["warnings"] == []
+
+
+@pytest.mark.parametrize(("optim", "states"), [("adan", 4), ("adamw", 2), ("sgd", 1)])
+def test_memory_counts_four_bytes_for_each_parameter_gradient_and_state(optim, states):
+    [config] = compose([*PAPER[:1], f"optim={optim}", *PAPER[2:], "ema_decay=0.999"])
+    made = plan.make(config)
+    size = 4 * made.n_parameters
+    assert made.memory == {"parameters": size, "gradients": size, "optimizer_state": states * size, "ema": size}
+
+
+def test_the_plan_uses_the_rates_that_training_uses(capsys):
+    [config] = compose(["exp=resnet18", "optim=sgd", "scale=paper", "launch=plan", "launch.format=json"])
+    tree = planned(capsys, "exp=resnet18", "optim=sgd", "scale=paper", "launch=plan", "launch.format=json")
+    expected = [rate(config.schedule, config.optim["lr"], epoch) for epoch in range(config.total_epochs)]
+    assert tree["lr_per_epoch"] == expected
+    assert expected[0] != expected[-1]
+
+
+def test_a_sweep_plans_to_a_list(capsys):
+    trees = planned(capsys, "exp=vit_small", "-m", "seed=0,1", "launch=plan", "launch.format=json")
+    assert [tree["seed"] for tree in trees] == [0, 1]
+
+
+def test_another_micro_batch_than_the_recipes_is_warned_of(capsys):
+    tree = planned(capsys, *PAPER, "launch.micro_batch=32")
+    assert (tree["micro_batch"], tree["accumulation"]) == (32, 64)
+    assert any("batch per device of 256" in text for text in tree["warnings"])
+
+
+def test_the_text_shows_values_sources_and_costs(capsys):
+    assert dispatch(compose(["exp=vit_small", "scale=paper", "launch=plan", "optim.lr=0.5"])) == 0
+    text = capsys.readouterr().out
+    for piece in (
+        "22,050,664",
+        "193,750",
+        "micro-batch 256 x accumulation 8 x 1",
+        "released_arguments",
+        "command_line",
+    ):
+        assert piece in text
+    assert "optim.lr=0.5" in text
+    assert "missing data" in text
+    assert "sources disagree" in text
+
+
+def test_a_table_plans_to_one_row_for_each_cell(capsys):
+    assert dispatch(compose(["table=t7", "launch=plan", "scale=paper"])) == 0
+    text = capsys.readouterr().out
+    assert text.count("vit_small") == 12
+    assert "32768" in text

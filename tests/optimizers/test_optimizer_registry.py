@@ -1,0 +1,200 @@
+"""Names, facts, hyper-parameter keys, plug-ins, and what the record is told."""
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from experiments import optimizers
+from experiments.optimizers import OptimizerInfo, registry
+from experiments.schema.errors import UserError
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "optim"
+TABLE_NAMES = ["adabelief", "adabound", "adam", "adamw", "adan", "lamb", "nadam", "padam", "radam", "sam", "sgd"]
+
+
+def model():
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
+
+
+def backward(module):
+    module(torch.randn(5, 3, dtype=next(module.parameters()).dtype)).square().sum().backward()
+
+
+@pytest.fixture
+def clean_registry(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+
+
+def test_names_and_facts_need_no_torch():
+    code = (
+        "import sys; from experiments import optimizers as o; [o.info(name).states for name in o.names()];"
+        "from experiments.optimizers.schedules import rate; print(*o.names()); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CONFIGS.parents[1])
+    assert done.returncode == 0, done.stderr
+    assert set(TABLE_NAMES) <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", TABLE_NAMES)
+def test_the_optim_file_holds_exactly_the_hyper_parameters_of_the_registry(name):
+    held = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    assert held.pop("name") == name
+    assert held.pop("decay_bias_and_norm") is False
+    listed = {key: list(v) if isinstance(v, tuple) else v for key, v in optimizers.info(name).defaults.items()}
+    assert held == listed
+
+
+@pytest.mark.parametrize("name", TABLE_NAMES)
+def test_states_are_as_many_floats_as_the_plan_counts(name):
+    module = model()
+    optimizer = optimizers.build({"name": name, "lr": 0.01}, module)
+    backward(module)
+    optimizer.step(lambda: backward(module))
+    floats = sum(
+        value.numel()
+        for state in optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, torch.Tensor) and value.ndim > 0
+    )
+    weights_kept_between_passes = 1 if name == "sam" else 0
+    parameters = sum(p.numel() for p in module.parameters())
+    assert floats / parameters + weights_kept_between_passes == optimizers.info(name).states
+    assert optimizers.info(name).states_with({}) == optimizers.info(name).states
+
+
+def test_states_follow_the_hyper_parameters():
+    assert optimizers.info("sgd").states_with({"momentum": 0.0}) == 0
+    assert optimizers.info("sam").states_with({"base": "adan"}) == 5
+    assert optimizers.info("sam").states_with({"base_settings": {"momentum": 0.0}}) == 1
+    assert optimizers.info("adabound").states_with({"amsbound": True}) == 3
+
+
+@pytest.mark.parametrize("name", TABLE_NAMES)
+def test_training_lowers_the_loss_and_resumes_bitwise(name):
+    def trained(steps, module, optimizer):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = module.loss()
+            loss.backward()
+            optimizer.step(lambda: module.loss().backward())
+        return module.loss().item()
+
+    class Regression(torch.nn.Linear):
+        def loss(self):
+            return (self(torch.eye(4)) - torch.arange(8.0).reshape(4, 2) / 8).square().sum()
+
+    def fresh(seed):
+        torch.manual_seed(seed)
+        module = Regression(4, 2)
+        return module, optimizers.build({"name": name, "lr": 0.05, "weight_decay": 1e-3}, module)
+
+    module, optimizer = fresh(seed=0)
+    before = module.loss().item()
+    trained(5, module, optimizer)
+    other, twin = fresh(seed=1)
+    other.load_state_dict(module.state_dict())
+    twin.load_state_dict(pickled(optimizer.state_dict()))
+    after = trained(15, module, optimizer)
+    assert after < before
+    assert trained(15, other, twin) == after
+    assert all(torch.equal(a, b) for a, b in zip(module.parameters(), other.parameters(), strict=True))
+
+
+def pickled(state_dict):
+    import io
+
+    file = io.BytesIO()
+    torch.save(state_dict, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def test_the_record_learns_what_ran():
+    facts = optimizers.describe(optimizers.build({"name": "adan"}, model()))
+    assert facts["name"] == "adan" and facts["class"] == "adan.optimizer.Adan"
+    assert facts["implementation"] == "foreach"
+    facts = optimizers.describe(optimizers.build({"name": "sam", "base": "adamw"}, model()))
+    assert facts["base"]["class"] == "torch.optim.adamw.AdamW"
+    assert facts["base"]["version"] == torch.__version__.partition("+")[0]
+    assert optimizers.describe(torch.optim.Adam(model().parameters(), foreach=True))["implementation"] == "foreach"
+
+
+@pytest.mark.parametrize(
+    "optim, message",
+    [
+        ({"name": "addan"}, r"optim=addan: unknown optimizer; did you mean 'adan'\?"),
+        ({"name": "adan", "bets": [0.9, 0.9, 0.9]}, r"optim\.bets: adan has no .*did you mean 'betas'\?"),
+        ({"name": "adan", "betas": [0.9, 0.9]}, r"optim\.betas=\[0\.9, 0\.9\]: must be 3 numbers"),
+        ({"name": "adan", "lr": "fast"}, r"optim\.lr='fast': must be a number"),
+        ({"name": "adan", "no_prox": 1}, r"optim\.no_prox=1: must be true or false"),
+        ({"name": "adan", "lr": -1.0}, r"optim=adan refuses .*lr must be at least 0"),
+        ({"name": "sgd", "momentum": 0.0}, r"optim=sgd refuses .*Nesterov"),
+        ({"name": "padam", "partial": 0.75}, r"optim=padam refuses .*partial must lie"),
+        ({"name": "adabound", "gamma": -1.0}, r"optim=adabound refuses .*gamma"),
+    ],
+)
+def test_mistakes_are_user_errors_that_name_value_and_choice(optim, message):
+    with pytest.raises(UserError, match=message):
+        optimizers.build(optim, model())
+
+
+class SignSGD(torch.optim.Optimizer):
+    def __init__(self, params, lr, weight_decay):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(group["lr"] * (p.grad.sign() + group["weight_decay"] * p))
+
+
+SIGNSGD = OptimizerInfo(
+    name="signsgd",
+    library="my_package",
+    states=0,
+    paper="arXiv 1802.04434",
+    defaults={"lr": 1e-3, "weight_decay": 0.0},
+    build=lambda groups, **settings: SignSGD(groups, **settings),
+)
+
+
+def assert_signsgd_works():
+    module = model()
+    optimizer = optimizers.build({"name": "signsgd", "lr": 0.5, "decay_bias_and_norm": True}, module)
+    before = module[0].weight.detach().clone()
+    backward(module)
+    optimizer.step()
+    torch.testing.assert_close((module[0].weight - before).abs(), torch.full((4, 3), 0.5))
+    assert optimizers.describe(optimizer)["name"] == "signsgd"
+
+
+def test_a_registered_optimizer_is_built_by_name(clean_registry):
+    optimizers.register(SIGNSGD)
+    optimizers.register(SIGNSGD)  # a module imported twice
+    assert "signsgd" in optimizers.names()
+    assert_signsgd_works()
+
+
+def test_a_name_cannot_be_taken_twice(clean_registry):
+    with pytest.raises(UserError, match="registered already"):
+        optimizers.register(OptimizerInfo("adan", "x", 0, "", {}, SignSGD))
+
+
+def test_an_announced_optimizer_is_built_by_name(clean_registry, monkeypatch):
+    point = EntryPoint("signsgd", f"{__name__}:SIGNSGD", registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "_announced", lambda: {"signsgd": point})
+    assert "signsgd" in optimizers.names()
+    assert_signsgd_works()
+
+
+def test_an_entry_point_that_is_no_optimizer_says_so(clean_registry, monkeypatch):
+    point = EntryPoint("signsgd", f"{__name__}:SignSGD", registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "_announced", lambda: {"signsgd": point})
+    with pytest.raises(UserError, match="no OptimizerInfo"):
+        optimizers.info("signsgd")

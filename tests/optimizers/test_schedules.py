@@ -1,0 +1,90 @@
+"""Rates per epoch: timm's scheduler, the jump after warm-up in the released runs, steps."""
+
+import pytest
+
+from experiments.optimizers.schedules import rate, rates
+from experiments.schema.config import ScheduleConfig
+from experiments.schema.errors import UserError
+
+
+def cosine(epochs, warmup, **settings):
+    return ScheduleConfig(name="cosine", epochs=epochs, warmup_epochs=warmup, **settings)
+
+
+# Fraction of the peak in the first epoch after warm-up, from the released logs (recipes.yaml, timm_schedule_facts).
+@pytest.mark.parametrize(
+    "epochs, warmup, fraction",
+    [
+        (150, 60, 0.655),
+        (300, 90, 0.794),
+        (300, 80, 0.835),
+        (100, 60, 0.346),
+        (200, 60, 0.795),
+        (300, 60, 0.905),
+        (100, 40, 0.658),
+        (300, 150, 0.503),
+    ],
+)
+def test_the_rate_jumps_onto_the_cosine_after_warm_up(epochs, warmup, fraction):
+    schedule = cosine(epochs, warmup, warmup_lr=1e-8, min_lr=1e-5)
+    lr = 0.015
+    assert rate(schedule, lr, 0) == 1e-8
+    assert rate(schedule, lr, warmup - 1) == pytest.approx(lr * (warmup - 1) / warmup, rel=1e-5)
+    assert rate(schedule, lr, warmup) / lr == pytest.approx(fraction, abs=4e-3)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        cosine(150, 60, warmup_lr=1e-8, min_lr=1e-5, cooldown_epochs=10),
+        cosine(300, 90, warmup_lr=1e-6, min_lr=1e-8, cooldown_epochs=10),
+        cosine(30, 0, warmup_lr=1e-4, min_lr=1e-6),
+        cosine(5, 5, warmup_lr=1e-6, cooldown_epochs=2),
+        cosine(1, 0, min_lr=1e-3, cooldown_epochs=1),
+    ],
+    ids=lambda schedule: f"{schedule.epochs}/{schedule.warmup_epochs}",
+)
+def test_every_epoch_has_the_rate_of_timms_scheduler(schedule):
+    torch = pytest.importorskip("torch")
+    from timm.scheduler import CosineLRScheduler
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.015)
+    theirs = CosineLRScheduler(
+        optimizer,
+        t_initial=schedule.epochs,
+        lr_min=schedule.min_lr,
+        warmup_t=schedule.warmup_epochs,
+        warmup_lr_init=schedule.warmup_lr,
+    )
+    used = []
+    for epoch in range(schedule.epochs + schedule.cooldown_epochs):
+        used.append(optimizer.param_groups[0]["lr"])
+        theirs.step(epoch + 1)  # as timm's train.py does at the end of an epoch
+    assert rates(schedule, 0.015) == pytest.approx(used, rel=1e-12)
+
+
+def test_cool_down_runs_at_the_least_rate():
+    schedule = cosine(4, 1, min_lr=1e-5, cooldown_epochs=3)
+    assert rates(schedule, 0.1)[4:] == [1e-5] * 3
+
+
+def test_steps_fall_at_their_milestones():
+    schedule = ScheduleConfig(name="step", epochs=90, milestones=[30, 60], decay=0.1)
+    assert [rate(schedule, 1.0, epoch) for epoch in (0, 29, 30, 59, 60, 89)] == pytest.approx(
+        [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    )
+
+
+def test_constant():
+    assert rates(ScheduleConfig(name="constant", epochs=3), 0.3) == [0.3] * 3
+
+
+def test_the_same_functions_serve_a_schedule_per_update():
+    per_epoch, per_update = cosine(10, 2, min_lr=1e-4), cosine(1000, 200, min_lr=1e-4)
+    assert rate(per_update, 0.1, 500) == pytest.approx(rate(per_epoch, 0.1, 5))
+    assert rate(per_update, 0.1, 550) == pytest.approx(rate(per_epoch, 0.1, 5.5))
+
+
+def test_an_unknown_schedule_is_a_user_error():
+    with pytest.raises(UserError, match=r"schedule\.name=cosin: unknown schedule; did you mean 'cosine'"):
+        rate(ScheduleConfig(name="cosin"), 0.1, 0)

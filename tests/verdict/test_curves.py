@@ -1,0 +1,80 @@
+"""An evaluation beside the authors' curve at the same epoch."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments.schema.errors import UserError
+from experiments.verdict.curves import load_curve, on_track
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "paper" / "curves"
+TOP1 = [0.1 * epoch**2 for epoch in range(21)]  # 0, 0.1, 0.4, ..., 40: epochs 0 to 20
+
+
+@pytest.fixture(autouse=True)
+def curves(results):
+    folder = results / "curves"
+    folder.mkdir()
+    rows = "".join(f"{epoch},0.5,6.9,{top1:.3f},50\n" for epoch, top1 in enumerate(TOP1))
+    (folder / "square.csv").write_text(f"epoch,train_loss,eval_loss,top1,top5\n{rows}", encoding="utf-8")
+    (folder / "steps.csv").write_text("step,valid_ppl\n4000,83.5\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("epoch", "top1", "line"),
+    [
+        (10, 10.0, "epoch 11: top1 10.00, authors 10.00 (+0.00), on track"),
+        # Within 0.5 of what the authors had two epochs earlier (6.4) or later (14.4): the noise of evaluations.
+        (10, 5.95, "epoch 11: top1 5.95, authors 10.00 (-4.05), on track"),
+        (10, 14.85, "epoch 11: top1 14.85, authors 10.00 (+4.85), on track"),
+        (10, 5.0, "epoch 11: top1 5.00, authors 10.00 (-5.00), behind by 2 epochs"),
+        (10, 0.4, "epoch 11: top1 0.40, authors 10.00 (-9.60), behind by 8 epochs"),
+        (10, 22.5, "epoch 11: top1 22.50, authors 10.00 (+12.50), ahead by 5 epochs"),
+        (20, 50.0, "epoch 21: top1 50.00, authors 40.00 (+10.00), better than their whole run"),
+        (10, float("nan"), "epoch 11: top1 nan, authors 10.00 (+nan), not a number"),
+        (23, 40.0, "epoch 24: top1 40.00, authors 40.00 at epoch 21 (+0.00), on track"),
+    ],
+)
+def test_one_line_with_difference_and_warning(epoch, top1, line):
+    assert on_track("square", epoch, {"eval_loss": 1.0, "top1": top1}) == line
+
+
+def test_the_loss_is_compared_where_there_is_no_accuracy():
+    assert on_track("square", 3, {"eval_loss": 7.9}).endswith(
+        "7.90, authors 6.90 (+1.00), behind even their first epoch"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "epoch", "metrics"),
+    [("square", 40, {"top1": 1.0}), ("square", 3, {"perplexity": 1.0}), ("steps", 4000, {"perplexity": 80.0})],
+)
+def test_nothing_is_said_where_nothing_compares(name, epoch, metrics):
+    assert on_track(name, epoch, metrics) is None
+
+
+def test_a_run_goes_on_when_its_curve_is_missing_or_broken(curves):
+    assert "no curve 'squares' in results/curves; did you mean 'square'?" in on_track("squares", 0, {"top1": 1.0})
+    (curves / "broken.csv").write_text("epoch,top1\n0,1.0\nepoch,top1\n", encoding="utf-8")
+    assert "broken.csv is not a table of numbers" in on_track("broken", 0, {"top1": 1.0})
+    with pytest.raises(UserError, match="did you mean 'square'"):
+        load_curve("squares")
+
+
+def test_epochs_of_a_curve_count_from_0():
+    curve = load_curve("square")
+    assert curve.x[0] == 0 and curve.x_name == "epoch" and curve.columns["top1"][10] == 10.0
+
+
+def test_every_released_curve_loads(curves):
+    if not SHARED.is_dir():
+        pytest.skip("the facts of the paper are not beside this repository")
+    names = [path.stem for path in SHARED.glob("*.csv") if path.stem != "index"]
+    for name in names:
+        (curves / f"{name}.csv").write_bytes((SHARED / f"{name}.csv").read_bytes())
+        assert load_curve(name).x
+    assert len(names) > 60
+    assert on_track("vit_small_setting_ii_300ep_adan", 309, {"top1": 80.87}).endswith(
+        "top1 80.87, authors 80.87 (-0.00), on track"
+    )
