@@ -27,10 +27,10 @@ class TrainTransform:
                 is_training=True,
                 use_prefetcher=True,
                 separate=True,
-                scale=tuple(augmentation.scale),
-                ratio=tuple(augmentation.ratio),
+                scale=(augmentation.scale[0], augmentation.scale[1]),
+                ratio=(augmentation.ratio[0], augmentation.ratio[1]),
                 hflip=augmentation.horizontal_flip,
-                color_jitter=augmentation.color_jitter or None,
+                color_jitter=augmentation.color_jitter or None,  # type: ignore[arg-type]
                 auto_augment=augmentation.auto_augment,
                 interpolation=augmentation.interpolation,
                 mean=tuple(data.mean),

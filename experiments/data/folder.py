@@ -21,15 +21,16 @@ def load(config: DataConfig) -> DataSet:
     Raises UserError when a folder is missing, holds no image, or holds another number of classes than
     `config.num_classes`.
     """
-    if problem := missing(config):
-        raise UserError(problem)
     root = Path(config.root or "")
+    held_out = _held_out(root)
+    if held_out is None or missing(config):
+        raise UserError(missing(config))
     classes = _classes(root / "train")
     if len(classes) != config.num_classes:
         raise UserError(
             f"data.root={root}: train/ holds {len(classes)} class folders, but data.num_classes={config.num_classes}"
         )
-    splits = [_split(folder, classes, config) for folder in (root / "train", _held_out(root))]
+    splits = [_split(folder, classes, config) for folder in (root / "train", held_out)]
     return DataSet(config.name, f"image folder {root.name}", config.num_classes, *splits)
 
 

@@ -14,19 +14,26 @@ from PIL import Image
 
 from experiments.schema.errors import UserError
 
+Buffer = bytes | memoryview
+
 
 class Images(Protocol):
-    """A split of a data set. `labels` is int64 [n]; `covers` says what of it the manifest's digest covers."""
+    """A split of a data set."""
 
-    labels: np.ndarray
-    covers: str
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [n]."""
+
+    @property
+    def covers(self) -> str:
+        """What of the split its `content`, and so the manifest's digest, covers."""
 
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> Image.Image:
         """One image, mode `L` or `RGB`."""
 
-    def content(self) -> Iterator[bytes]:
+    def content(self) -> Iterator[Buffer]:
         """Bytes in a fixed order that identify the split."""
 
 
@@ -44,7 +51,7 @@ class ArrayImages:
     def image(self, index: int) -> Image.Image:
         return Image.fromarray(self.pixels[index])
 
-    def content(self) -> Iterator[bytes]:
+    def content(self) -> Iterator[Buffer]:
         yield np.ascontiguousarray(self.pixels).data
         yield self.labels.astype("<i8").data
 
@@ -72,7 +79,7 @@ class FileImages:
         except OSError as error:
             raise UserError(f"cannot read the image {path}: {error}") from error
 
-    def content(self) -> Iterator[bytes]:
+    def content(self) -> Iterator[Buffer]:
         for path in self.paths:
             yield b"%s %d\n" % (path, (self.folder / os.fsdecode(path)).stat().st_size)
 
@@ -93,7 +100,7 @@ class TableImages:
     def image(self, index: int) -> Image.Image:
         return self.rows[int(index)][self.column].convert(self.mode)
 
-    def content(self) -> Iterator[bytes]:
+    def content(self) -> Iterator[Buffer]:
         yield self.labels.astype("<i8").data
 
 

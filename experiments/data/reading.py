@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -14,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.images import ArrayImages, Images
 from experiments.data.streams import derive
+from experiments.data.updates import UpdateSamples
 
+GRACE_SECONDS = 30
 Pixels = tuple[Tensor, Tensor]  # uint8 [n, channels, height, width], labels int64 [n]
 
 
@@ -49,33 +53,33 @@ class EvaluationReader:
 
 
 class Stream:
-    """Answers to the requests of one update after another.
+    """Pixels of one update after another, as `samples` ask for them.
 
-    With `workers` processes, reading runs ahead of training, across updates and epochs. `requests(update)` must
-    be a pure function; an update out of order (the first after a resume) starts the workers anew.
+    With `workers` processes, reading runs ahead of training, across updates and epochs, up to `last_update`. An
+    update out of order (the first after a resume) starts the workers anew.
     """
 
     def __init__(
         self,
         reader: TrainReader,
-        requests: Callable[[int], list[np.ndarray]],
+        samples: UpdateSamples,
         last_update: int,
         workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        self.reader, self.requests, self.last_update = reader, requests, last_update
+        self.reader, self.samples, self.last_update = reader, samples, last_update
         self.workers, self.pin_memory = workers, pin_memory
         self._ahead: Iterator[Pixels] | None = None
         self._next: int | None = None
 
     def update(self, update: int) -> Iterator[Pixels]:
-        """Answers to `requests(update)`, in order."""
-        requests = self.requests(update)
+        """Answers to `samples.requests(update)`, in order."""
+        requests = self.samples.requests(update)
         if not self.workers:
             yield from map(self.reader, requests)
             return
         if self._ahead is None or self._next != update:
-            rest = chain.from_iterable(map(self.requests, range(update, self.last_update + 1)))
+            rest = chain.from_iterable(map(self.samples.requests, range(update, self.last_update + 1)))
             self._ahead = read_ahead(self.reader, rest, self.workers, self.pin_memory)
         self._next = None  # until this update is read to its end
         for _ in requests:
@@ -96,9 +100,11 @@ def read_ahead(
         num_workers=workers,
         prefetch_factor=4,
         pin_memory=pin_memory,
-        worker_init_fn=_leave_signals_to_parent,
+        worker_init_fn=_outlive_termination,
     )
-    return iter(loader)
+    answers = iter(loader)
+    _running.add(answers)
+    return answers
 
 
 class _Requests(Dataset):
@@ -111,9 +117,20 @@ class _Requests(Dataset):
         return self.reader(request)
 
 
-def _leave_signals_to_parent(_worker: int) -> None:
-    """A SIGTERM or Ctrl-C sent to all processes of a run must not kill the workers under the last update."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+_running: WeakSet = WeakSet()
+
+
+@atexit.register
+def _stop_workers() -> None:
+    """At exit multiprocessing terminates what still runs and waits for it: ask the workers to go before that."""
+    for answers in list(_running):
+        answers._shutdown_workers()
+
+
+def _outlive_termination(_worker: int) -> None:
+    """A SIGTERM or Ctrl-C that reaches all processes of a run must not take the workers from under its last
+    update: it ends a worker only after `GRACE_SECONDS`. A worker ends by itself when its run is gone."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

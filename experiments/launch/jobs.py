@@ -94,6 +94,7 @@ class Jobs:
             if not self._busy:
                 return
             for pipe in wait(list(self._busy)):
+                assert isinstance(pipe, Connection)
                 child, path = self._busy.pop(pipe)
                 status = child.result()
                 if child.process.is_alive():

@@ -49,15 +49,16 @@ def run(arguments: list[str], configurations: Callable[[list[str]], list[RunConf
     """
     if int(os.environ["RANK"]) != 0:
         return _follow()
-    directory, status, error = None, DONE, None
+    directory: RunDirectory | None = None
+    status: int = DONE
+    error: BaseException | None = None
     try:
         directory = _prepare(arguments, configurations)
     except UserError as mistake:
         status, error = USER_ERROR, mistake
     except BaseException as failure:
         status, error = FAILED, failure
-    store = _store()
-    store.set(_key(), json.dumps({"path": str(directory.path) if directory else None, "status": status}))
+    _tell({"path": str(directory.path) if directory else None, "status": status})
     if error is not None:
         raise error
     if directory is None:
@@ -68,8 +69,17 @@ def run(arguments: list[str], configurations: Callable[[list[str]], list[RunConf
     return status
 
 
+def _tell(message: dict[str, Any]) -> None:
+    """Give the other ranks `message`, and wait until all have it: the store may end with this process."""
+    store, key = _store(), _key()
+    store.set(key, json.dumps(message))
+    store.wait([f"{key}/heard/{rank}" for rank in range(1, int(os.environ["WORLD_SIZE"]))])
+
+
 def _follow() -> int:
-    message = json.loads(_store().get(_key()))
+    store, key = _store(), _key()
+    message = json.loads(store.get(key))
+    store.set(f"{key}/heard/{os.environ['RANK']}", "")
     if message["path"] is None:
         return message["status"]
     return _train(RunDirectory(message["path"]))

@@ -40,7 +40,7 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     for layer in layers.recipe_layers(experiment, epochs, hyper_parameters):
         stack.add(layer)
     _name_provenance(stack, experiment, epochs)
-    recipe_batch_size = stack.tree["batch_size"]
+    printed = {key: stack.tree[key] for key in ("batch_size", "lr_scaling")}
     _choose_batch_size(stack, choices, values)
     if variant:
         _apply_variant(stack, experiment, variant, configs)
@@ -49,7 +49,7 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
         stack.add(_data_layer(data, configs))
     stack.tree.setdefault("global_batch_size", stack.tree["batch_size"])
     stack.tree.setdefault("batch_per_device", stack.tree["global_batch_size"])
-    _scale_rate(stack, recipe_batch_size, given="optim.lr" in values)
+    _scale_rate(stack, printed["batch_size"])
 
     as_the_recipe_says = copy.deepcopy(stack.tree)
     for key, value in values.items():
@@ -65,8 +65,10 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     config.overrides = [f"{key}={show(get(stack.tree, key))}" for key in changed]
     if data != layers.data_name(experiment, variant):
         config.overrides.append(f"data={data}")
-    if config.batch_size not in {recipe_batch_size, *tables.batch_sizes(config, configs)}:
+    if config.batch_size not in {printed["batch_size"], *tables.batch_sizes(config, configs)}:
         config.overrides.append(f"batch_size={config.batch_size}")
+    if config.lr_scaling != printed["lr_scaling"] and config.batch_size != printed["batch_size"]:
+        config.overrides.append(f"lr_scaling={config.lr_scaling}")
     return config
 
 
@@ -128,13 +130,13 @@ def _apply_variant(stack: Stack, experiment: Experiment, variant: str, configs: 
         stack.add(layer)
 
 
-def _scale_rate(stack: Stack, recipe_batch_size: int, given: bool) -> None:
-    """Another batch size than the recipe's scales the rate, unless the command line sets the rate itself."""
+def _scale_rate(stack: Stack, recipe_batch_size: int) -> None:
+    """Another batch size than the recipe's scales the rate; one that the command line gives replaces it later."""
     size, rule, rate = stack.tree["batch_size"], stack.tree["lr_scaling"], stack.tree["optim"]["lr"]
     if rule not in EXPONENTS:
         origin = stack.origins["lr_scaling"]
         raise UserError(f"lr_scaling={show(rule)} ({origin}): no such rule{suggestion(rule, EXPONENTS)}")
-    if given or size == recipe_batch_size or rule == "none":
+    if size == recipe_batch_size or rule == "none":
         return
     scaled = rate * (size / recipe_batch_size) ** EXPONENTS[rule]
     level = stack.provenance.get("optim.lr", {}).get("level", "inferred")

@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -87,7 +87,7 @@ def expect_key(key: str, origin: str) -> Any:
             kind = typing.get_args(kind)[1]
         elif kind is Any:
             return Any
-        elif dataclasses.is_dataclass(kind):
+        elif _is_section(kind):
             hints = _hints(kind)
             if part not in hints:
                 raise UserError(f"{key} ({origin}): no such key{_nearest(parts, depth, hints)}")
@@ -130,7 +130,7 @@ def words(kind: Any) -> str:
     """A type in words: `an integer`, `a number or null`."""
     if isinstance(kind, types.UnionType):
         return " or ".join(words(part) for part in typing.get_args(kind))
-    if typing.get_origin(kind) is dict or dataclasses.is_dataclass(kind):
+    if typing.get_origin(kind) is dict or _is_section(kind):
         return "a mapping"
     return _WORDS.get(kind, "another type")
 
@@ -155,6 +155,10 @@ def _like(default: Any, value: Any) -> Any:
     return value
 
 
+def _is_section(kind: Any) -> TypeGuard[type]:
+    return isinstance(kind, type) and dataclasses.is_dataclass(kind)
+
+
 @functools.cache
 def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
@@ -170,7 +174,7 @@ def _to_fields(tree: Tree) -> Iterator[tuple[str, Any]]:
     """Entries for `to_config`: into dataclasses by key, everything else whole."""
     for key, value in tree.items():
         kind = _hints(RunConfig).get(key)
-        if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        if _is_section(kind) and isinstance(value, dict):
             yield from ((f"{key}.{name}", inner) for name, inner in value.items())
         else:
             yield key, value
@@ -180,7 +184,7 @@ def _make_parents(schema: Any, key: str) -> None:
     """Give a mapping of sections (`metrics`) the section that `key` is about to set."""
     parent, _, _ = key.rpartition(".")
     kind = expect_key(parent, "") if parent else None
-    if dataclasses.is_dataclass(kind) and OmegaConf.select(schema, parent) is None:
+    if _is_section(kind) and OmegaConf.select(schema, parent) is None:
         OmegaConf.update(schema, parent, kind(), force_add=True)
 
 
@@ -189,7 +193,7 @@ def _nearest(parts: list[str], depth: int, hints: dict[str, Any]) -> str:
     part = parts[depth]
     if depth == 0:
         for section, kind in hints.items():
-            if dataclasses.is_dataclass(kind) and part in _hints(kind):
+            if _is_section(kind) and part in _hints(kind):
                 return f"; did you mean '{section}.{part}'?"
     before, after = ".".join([*parts[:depth], ""]), ".".join(["", *parts[depth + 1 :]])
     return suggestion(part, hints).replace("did you mean '", f"did you mean '{before}").replace("'?", f"{after}'?")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,11 @@ from experiments import data, models
 from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.batch_augmentation import BatchAugmentation, Normalise, mixes
 from experiments.data.reading import EvaluationReader, Stream, TrainReader, read_ahead
-from experiments.data.sampler import Share, deal, epoch_order
 from experiments.data.streams import derive, reseed
+from experiments.data.updates import UpdateSamples
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import samples_per_epoch, updates_per_epoch
+from experiments.schema.errors import UserError
 from experiments.tasks.losses import loss_by_name
 from experiments.training.task import Loss, Part
 
@@ -45,40 +45,50 @@ class ImageClassification:
         """
         self.config, self.part = config, part
         self.updates_per_epoch = updates_per_epoch(config)
-        self.samples = samples_per_epoch(config)
+        if self.updates_per_epoch < 1:
+            raise UserError(
+                f"data.train_size={config.data.train_size} is less than one batch of {config.global_batch_size}"
+            )
         self.criterion = loss_by_name(config.loss.name)
-        train_transform = TrainTransform(config.augmentation, config.data)
-        evaluation_transform = EvaluationTransform(config.evaluation, config.data)
+        self.samples = UpdateSamples(
+            seed=config.seed,
+            size=config.data.train_size,
+            samples=samples_per_epoch(config),
+            repeats=config.augmentation.repeats,
+            updates_per_epoch=self.updates_per_epoch,
+            batch_size=config.global_batch_size,
+            batch_per_device=config.batch_per_device,
+            micro_batch=part.micro_batch,
+            rank=part.rank,
+            world_size=part.world_size,
+            paired=mixes(config.augmentation),
+        )
         for update in (1, self.updates_per_epoch):
-            self._shares(update)
-
+            self.samples.shares(update)
         self.data = data.load(config.data)
         reseed(derive(config.seed, "initialisation"))
         self.module: nn.Module = models.build(config.model, config.data).to(part.device)
-
         self.augment = BatchAugmentation(config.augmentation, config.data, config.loss.label_smoothing, config.seed)
         self.normalise = Normalise(config.data)
-        self.evaluation_reader = EvaluationReader(self.data.test, evaluation_transform)
+        self.evaluation_reader = EvaluationReader(self.data.test, EvaluationTransform(config.evaluation, config.data))
         self.stream = Stream(
-            TrainReader(self.data.train, train_transform, config.seed),
-            self._requests,
+            TrainReader(self.data.train, TrainTransform(config.augmentation, config.data), config.seed),
+            self.samples,
             last_update=self.updates_per_epoch * config.total_epochs,
             workers=config.data.workers,
             pin_memory=part.device.type == "cuda",
         )
-        self._order = lru_cache(maxsize=2)(self._epoch_order)
 
     def count(self, update: int) -> int:
         """Samples of the whole update: the global batch, or what is left of the epoch."""
-        start = self._start(update)
-        return min(self.config.global_batch_size, self.samples - start)
+        return self.samples.count(update)
 
     def micro_batches(self, update: int) -> Iterator[Batch]:
         """This rank's micro-batches of `update`."""
-        requests = self._requests(update)
-        for shares, request, read in zip(self._shares(update), requests, self.stream.update(update), strict=True):
+        shares, requests = self.samples.shares(update), self.samples.requests(update)
+        for shares_of_one, request, read in zip(shares, requests, self.stream.update(update), strict=True):
             pixels, labels = (tensor.to(self.part.device, non_blocking=True) for tensor in read)
-            images, targets = self.augment(pixels, labels, request, update, shares)
+            images, targets = self.augment(pixels, labels, request, update, shares_of_one)
             yield Batch(self._as_input(images), self._as_input(targets))
 
     def loss(self, module: nn.Module, batch: Batch) -> Loss:
@@ -123,31 +133,6 @@ class ImageClassification:
 
     def load(self, state: dict[str, Any]) -> None:
         """Nothing to load."""
-
-    def _start(self, update: int) -> int:
-        """Position in the epoch's order at which the global batch of `update` starts."""
-        return (update - 1) % self.updates_per_epoch * self.config.global_batch_size
-
-    def _epoch_order(self, epoch: int) -> np.ndarray:
-        return epoch_order(self.config.seed, epoch, self.config.data.train_size, self.config.augmentation.repeats)
-
-    def _shares(self, update: int) -> tuple[tuple[Share, ...], ...]:
-        return deal(
-            self.count(update),
-            self.config.batch_per_device,
-            self.part.micro_batch,
-            self.part.rank,
-            self.part.world_size,
-            paired=mixes(self.config.augmentation),
-        )
-
-    def _requests(self, update: int) -> list[np.ndarray]:
-        """Samples of this rank's micro-batches: int64 [n, 3] of (epoch, index, copy) each."""
-        epoch = (update - 1) // self.updates_per_epoch
-        start = self._start(update)
-        batch = self._order(epoch)[start : start + self.count(update)]
-        chosen = [np.concatenate([share.positions for share in shares]) for shares in self._shares(update)]
-        return [np.column_stack([np.full(len(rows), epoch), batch[rows]]) for rows in chosen]
 
     def _as_input(self, tensor: Tensor) -> Tensor:
         parameter = next(self.module.parameters())

@@ -181,6 +181,18 @@ def test_overrides_lists_what_makes_it_another_recipe_and_nothing_else(configs):
     assert resolve({"exp": "model", "batch_size": 512}, {}, configs.path).overrides == ["batch_size=512"]
 
 
+def test_a_rate_or_a_rule_that_the_recipe_would_not_use_at_that_batch_is_an_override(configs):
+    configs.write()
+    (configs.path / "table" / "t9.yaml").write_text(
+        "{title: T, metric: top1, rows: optim, columns: [batch_size], "
+        "cells: [{exp: model, optim: adan, epochs: 300, recipe: long, batch_size: 4096, reported: T9-1}]}"
+    )
+    choices = {"exp": "model", "batch_size": 4096}
+    assert resolve(choices, {"optim.lr": 0.01}, configs.path).overrides == ["optim.lr=0.01"]
+    assert resolve(choices, {"optim.lr": 0.02}, configs.path).overrides == []
+    assert resolve(choices | {"lr_scaling": "linear"}, {}, configs.path).overrides == ["lr_scaling=linear"]
+
+
 def test_a_batch_size_of_a_table_is_part_of_the_recipe(configs):
     (configs.path / "table" / "t9.yaml").write_text(
         "{title: T, metric: top1, rows: optim, columns: [batch_size], "

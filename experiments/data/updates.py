@@ -1,0 +1,56 @@
+"""The samples of every update, and the part of them that one rank computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from experiments.data.sampler import Share, deal, epoch_order
+
+
+@dataclass
+class UpdateSamples:
+    """A pure function of (seed, update), with the last epoch's order at hand. Updates count from 1.
+
+    `size` is the training set's, `samples` how many an epoch draws, `batch_size` the global batch. The last
+    update of an epoch is smaller when `updates_per_epoch` counts one that is.
+    """
+
+    seed: int
+    size: int
+    samples: int
+    repeats: int
+    updates_per_epoch: int
+    batch_size: int
+    batch_per_device: int
+    micro_batch: int
+    rank: int
+    world_size: int
+    paired: bool
+    _order: tuple[int, np.ndarray] | None = field(default=None, repr=False)
+
+    def count(self, update: int) -> int:
+        """Samples of the whole update, over all ranks."""
+        return min(self.batch_size, self.samples - self._start(update))
+
+    def shares(self, update: int) -> tuple[tuple[Share, ...], ...]:
+        """This rank's micro-batches as shares of groups. Raises UserError when the update cannot be dealt."""
+        return deal(
+            self.count(update), self.batch_per_device, self.micro_batch, self.rank, self.world_size, self.paired
+        )
+
+    def requests(self, update: int) -> list[np.ndarray]:
+        """This rank's micro-batches as samples: int64 [n, 3] of (epoch, index of the image, number of the copy)."""
+        epoch, start = (update - 1) // self.updates_per_epoch, self._start(update)
+        batch = self._epoch(epoch)[start : start + self.count(update)]
+        chosen = [np.concatenate([share.positions for share in shares]) for shares in self.shares(update)]
+        return [np.column_stack([np.full(len(rows), epoch), batch[rows]]) for rows in chosen]
+
+    def _start(self, update: int) -> int:
+        return (update - 1) % self.updates_per_epoch * self.batch_size
+
+    def _epoch(self, epoch: int) -> np.ndarray:
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, epoch_order(self.seed, epoch, self.size, self.repeats)
+        return self._order[1]
