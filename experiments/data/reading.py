@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
@@ -17,6 +19,7 @@ from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.images import ArrayImages, Images
 from experiments.data.streams import derive
 from experiments.data.updates import UpdateSamples
+from experiments.schema.errors import UserError
 
 GRACE_SECONDS = 30
 Pixels = tuple[Tensor, Tensor]  # uint8 [n, channels, height, width], labels int64 [n]
@@ -40,9 +43,16 @@ class EvaluationReader:
     """Held-out samples. A request is int64 [n]: indices."""
 
     def __init__(self, images: Images, transform: EvaluationTransform) -> None:
+        """Raises UserError when images in memory would have to be resized and `data.resize` is false."""
         self.images, self.transform = images, transform
-        size = (transform.size, transform.size)
-        self.as_they_are = isinstance(images, ArrayImages) and images.pixels.shape[1:3] == size
+        self.as_they_are = False
+        if isinstance(images, ArrayImages):
+            height, width = images.pixels.shape[1:3]
+            self.as_they_are = height == width == transform.size
+            if not (self.as_they_are or transform.resize):
+                raise UserError(
+                    f"data.image_size={transform.size}, but images are {height} x {width}: give data.resize=true"
+                )
 
     def __call__(self, request: np.ndarray) -> Pixels:
         if self.as_they_are:
@@ -92,7 +102,8 @@ def read_ahead(
 ) -> Iterator[Pixels]:
     """Answers to `requests`, in order, by `workers` processes (0: in this one)."""
     if not workers:
-        return map(reader, requests)
+        yield from map(reader, requests)
+        return
     loader = DataLoader(
         _Requests(reader),
         sampler=requests,  # type: ignore[arg-type]
@@ -102,19 +113,29 @@ def read_ahead(
         pin_memory=pin_memory,
         worker_init_fn=_outlive_termination,
     )
-    answers = iter(loader)
+    answers: Any = iter(loader)
     _running.add(answers)
-    return answers
+    try:
+        for answer in answers:
+            if isinstance(answer, UserError):
+                raise answer
+            yield answer
+    finally:
+        answers._shutdown_workers()
 
 
 class _Requests(Dataset):
-    """The reader as torch's DataLoader wants it: a request is the index."""
+    """The reader as torch's DataLoader wants it: a request is the index. A mistake of the user (a file that is no
+    image) is an answer too: raised in a worker, it would reach the user wrapped in a stack trace."""
 
     def __init__(self, reader: Callable[[np.ndarray], Pixels]) -> None:
         self.reader = reader
 
-    def __getitem__(self, request: np.ndarray) -> Pixels:
-        return self.reader(request)
+    def __getitem__(self, request: np.ndarray) -> Pixels | UserError:
+        try:
+            return self.reader(request)
+        except UserError as error:
+            return error
 
 
 _running: WeakSet = WeakSet()
@@ -129,8 +150,15 @@ def _stop_workers() -> None:
 
 def _outlive_termination(_worker: int) -> None:
     """A SIGTERM or Ctrl-C that reaches all processes of a run must not take the workers from under its last
-    update: it ends a worker only after `GRACE_SECONDS`. A worker ends by itself when its run is gone."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))
+    update: a worker goes `GRACE_SECONDS` after it, or at the second, and quietly, for a worker that dies of a
+    signal makes torch raise in the parent, whatever that is doing (writing its checkpoint)."""
+
+    def terminate(*_) -> None:
+        if signal.alarm(GRACE_SECONDS):  # the seconds left of an earlier alarm
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

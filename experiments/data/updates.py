@@ -11,10 +11,10 @@ from experiments.data.sampler import Share, deal, epoch_order
 
 @dataclass
 class UpdateSamples:
-    """A pure function of (seed, update), with the last epoch's order at hand. Updates count from 1.
+    """A pure function of (seed, update), with the order of two epochs at hand, for workers read ahead.
 
-    `size` is the training set's, `samples` how many an epoch draws, `batch_size` the global batch. The last
-    update of an epoch is smaller when `updates_per_epoch` counts one that is.
+    Updates count from 1. `size` is the training set's, `samples` how many an epoch draws, `batch_size` the global
+    batch. The last update of an epoch is smaller when `updates_per_epoch` counts one that is.
     """
 
     seed: int
@@ -28,7 +28,7 @@ class UpdateSamples:
     rank: int
     world_size: int
     paired: bool
-    _order: tuple[int, np.ndarray] | None = field(default=None, repr=False)
+    _orders: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     def count(self, update: int) -> int:
         """Samples of the whole update, over all ranks."""
@@ -51,6 +51,8 @@ class UpdateSamples:
         return (update - 1) % self.updates_per_epoch * self.batch_size
 
     def _epoch(self, epoch: int) -> np.ndarray:
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, epoch_order(self.seed, epoch, self.size, self.repeats)
-        return self._order[1]
+        if epoch not in self._orders:
+            while len(self._orders) > 1:
+                self._orders.pop(min(self._orders))
+            self._orders[epoch] = epoch_order(self.seed, epoch, self.size, self.repeats)
+        return self._orders[epoch]

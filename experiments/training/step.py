@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from experiments.data.streams import derive
+from experiments.data.streams import derive, reseed
 from experiments.optimizers.sam import SAM, without_batch_statistics
 from experiments.training import parallel
 from experiments.training.precision import autocast
@@ -73,12 +73,13 @@ class Step:
         """Fill `.grad`; return this rank's share of the mean loss. Stochastic layers draw from
         (seed, update, place of the micro-batch in the update, passage)."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.call.train()
+        if not self.call.training:  # walking over all modules costs more than asking one
+            self.call.train()
         rank, world_size, device = self.part.rank, self.part.world_size, self.part.device
         count = self.task.count(update)
         total = torch.zeros((), dtype=torch.float64, device=device)
         for position, (batch, last) in enumerate(_with_last(batches)):
-            torch.manual_seed(derive(self.seed, "forward", update, position * world_size + rank, passage))
+            reseed(derive(self.seed, "forward", update, position * world_size + rank, passage), device)
             with nullcontext() if last else parallel.without_reduction(self.call):
                 with autocast(self.precision, device):
                     terms = self.task.loss(self.call, batch).sum

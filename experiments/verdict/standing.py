@@ -21,11 +21,12 @@ class Place:
 
 
 def setting(record: dict[str, Any]) -> tuple[Any, ...]:
-    """What two runs must share to be compared: experiment, recipe, scale, nominal and actual budget and batch
-    size, data, and every command-line change that is not one of the optimizer's own hyper-parameters."""
+    """What two runs must share to be compared: experiment, recipe, scale, nominal and actual budget, batch size as
+    run (nominal ones differ where the optimizers' recipes do), data, and every command-line change that is not one
+    of the optimizer's own hyper-parameters."""
     config = record["config"]
     changes = [text for text in of_record.overrides(record) if not text.startswith(("optim.", "data="))]
-    fields = ("exp", "recipe", "scale", "epochs", "batch_size")
+    fields = ("exp", "recipe", "scale", "epochs")
     return (
         *(record[name] for name in fields),
         config.get("schedule", {}).get("epochs"),

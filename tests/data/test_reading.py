@@ -70,8 +70,10 @@ def test_a_mistake_in_a_worker_reaches_the_user(samples, tmp_path):
     absent = FileImages(tmp_path, np.array([b"absent.png"] * 4000), np.zeros(4000, dtype=np.int64))
     reader = TrainReader(absent, TrainTransform(AugmentationConfig(), DataConfig(image_size=32)), seed=0)
     stream = Stream(reader, samples, last_update=1, workers=1)
-    with pytest.raises(UserError, match=r"absent\.png"):
+    with pytest.raises(UserError, match=r"^cannot read the image .*absent\.png") as mistake:
         list(stream.update(1))
+    assert "\n" not in str(mistake.value)
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("resize", [True, False])
@@ -89,3 +91,5 @@ def test_larger_images_in_memory_are_resized_and_cropped():
     reader = EvaluationReader(images, EvaluationTransform(EvaluationConfig(), DataConfig(image_size=28)))
     pixels, _ = reader(np.array([0, 1]))
     assert pixels.shape == (2, 3, 28, 28) and (pixels == 77).all()
+    with pytest.raises(UserError, match=r"data\.image_size=28, but images are 40 x 40: give data\.resize=true"):
+        EvaluationReader(images, EvaluationTransform(EvaluationConfig(), DataConfig(image_size=28, resize=False)))

@@ -22,7 +22,6 @@ def test_ranks_the_optimizers_of_the_same_setting():
         {"recipe": "setting_1"},
         {"scale": "paper"},
         {"epochs": 150},
-        {"batch_size": 4096},
         {"status": "partial"},
         {"overrides": ["model.drop_path=0.5"]},
         {"config": {"data": {"name": "digits"}}},
@@ -36,6 +35,11 @@ def test_leaves_out_what_ran_at_another_setting(changes):
     assert standing(examples.mini(96.1), [other]) == (
         "the only optimizer run at this setting so far (adan 96.10 (this run))"
     )
+
+
+def test_nominal_batch_sizes_may_differ_where_those_that_ran_are_the_same():
+    line = standing(examples.mini(96.1), [examples.mini(99.0, "adamw", batch_size=1024)])
+    assert line.startswith("2nd of 2 at this setting: adamw 99.00, adan 96.10 (this run)")
 
 
 def test_averages_seeds_and_says_how_many():
