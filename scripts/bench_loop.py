@@ -48,10 +48,12 @@ def main() -> None:
             loop_times.append(loop)
             bare_times.append(bare)
     quartiles = statistics.quantiles(ratios, n=4)
-    print(f"torch {torch.__version__}, {platform.machine()}, {arguments.threads} thread(s), {' '.join(arguments.overrides)}")
+    setting = f"torch {torch.__version__}, {platform.machine()}, {arguments.threads} thread(s)"
+    print(f"{setting}, {' '.join(arguments.overrides)}")
     print(f"loop  {1e3 * statistics.median(loop_times) / arguments.updates:.3f} ms an update")
     print(f"bare  {1e3 * statistics.median(bare_times) / arguments.updates:.3f} ms an update")
-    print(f"ratio {statistics.median(ratios):.4f} (quartiles {quartiles[0]:.4f} to {quartiles[2]:.4f}, n={len(ratios)})")
+    spread = f"quartiles {quartiles[0]:.4f} to {quartiles[2]:.4f}, n={len(ratios)}"
+    print(f"ratio {statistics.median(ratios):.4f} ({spread})")
 
 
 def time_loop(config, part: Part, updates: int) -> float:

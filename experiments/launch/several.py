@@ -16,6 +16,7 @@ from experiments.launch import local
 from experiments.launch.jobs import Jobs
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE
 from experiments.record.run_directory import RunDirectory
+from experiments.record.seal import publish
 from experiments.schema import paths
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
@@ -66,6 +67,7 @@ def _to_train(entries: list[Entry], by_path: dict[Path, Entry]) -> Iterator[Path
             continue
         if local.is_done(entry.directory, entry.config):
             entry.outcome = "done before"
+            publish(entry.directory)  # in case a kill came between sealing and copying
             print(f"{heading}: done before\nrecord: {entry.directory.record_path}", flush=True)
             continue
         print(f"{heading}\nrun: {entry.directory.path}", flush=True)
@@ -89,12 +91,14 @@ def _ended(entry: Entry, status: int) -> None:
 
 def _summarise(entries: list[Entry]) -> None:
     table = Table(title=f"{len(entries)} runs")
-    for column in ("exp", "optim", "epochs", "batch", "seed", "result", "outcome"):
+    changed = any(entry.config.overrides for entry in entries)
+    for column in ("exp", "optim", "epochs", "batch", "seed", *["changed"][:changed], "result", "outcome"):
         table.add_column(column, no_wrap=True)
     for entry in entries:
         config = entry.config
         identity = (config.exp, config.optim["name"], config.epochs, config.batch_size, config.seed)
-        table.add_row(*map(str, identity), _result(entry), entry.outcome)
+        changes = [", ".join(config.overrides)][:changed]
+        table.add_row(*map(str, identity), *changes, _result(entry), entry.outcome)
     Console(highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
 
 

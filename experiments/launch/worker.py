@@ -9,16 +9,14 @@ from pathlib import Path
 import torch
 
 from experiments import tasks
+from experiments.launch.status import DONE, FAILED, REQUEUE, USER_ERROR
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
 from experiments.schema.errors import UserError
 from experiments.training import parallel
-from experiments.training.interruption import REQUEUE
-from experiments.training.loop import train
+from experiments.training.loop import Outcome, train
 from experiments.training.step import NonFiniteLoss
 from experiments.training.task import Part
-
-DONE, FAILED, USER_ERROR = 0, 1, 2
 
 
 def run(path: Path) -> int:
@@ -26,20 +24,23 @@ def run(path: Path) -> int:
 
     Returns the exit status: 0 done, 1 failed, 2 a user's mistake, 75 interrupted and worth running again.
     """
-    directory = RunDirectory(path)
+    try:
+        outcome = _train(RunDirectory(path))
+    except (UserError, NonFiniteLoss) as error:
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR if isinstance(error, UserError) else FAILED
+    return REQUEUE if outcome.status == "interrupted" else DONE
+
+
+def _train(directory: RunDirectory) -> Outcome:
     config = directory.config()
     if config.launch.threads:
         torch.set_num_threads(config.launch.threads)
     device = parallel.choose_device(config.launch.device, int(os.environ.get("LOCAL_RANK", "0")))
     with parallel.process_group(device) as (rank, world_size):
         part = Part(rank, world_size, micro_batch(config, world_size), device)
-        try:
-            outcome = train(config, directory, tasks.build(config, part), part)
-        except (UserError, NonFiniteLoss) as error:
-            if rank == 0:
-                print(f"error: {error}", file=sys.stderr)
-            return USER_ERROR if isinstance(error, UserError) else FAILED
-    return REQUEUE if outcome.status == "interrupted" else DONE
+        return train(config, directory, tasks.build(config, part), part)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ class SAM(Optimizer):
 def without_batch_statistics(module: nn.Module) -> Iterator[None]:
     """Let batch norm normalise by the batch but leave its running statistics alone: SAM's second pass, whose
     weights nobody keeps (as the authors of the PyTorch code that the Adan repository copies advise)."""
-    tracking = [m for m in module.modules() if getattr(m, "track_running_stats", False)]
+    tracking: list[Any] = [m for m in module.modules() if getattr(m, "track_running_stats", False)]
     for layer in tracking:
         layer.track_running_stats = False
     try:

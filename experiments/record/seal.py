@@ -54,7 +54,7 @@ def seal(
         raise ValueError(f"a {status} run has {'no' if status == 'partial' else 'an'} `end` event last")
 
     sealed = directory.record()
-    if sealed is None or not _same(sealed, status, log.good.hash):
+    if sealed is None or not _same(sealed, status, progress, log.good.hash):
         if sealed is not None:
             _keep_partial(directory, sealed)
         config = provenance.without_local_paths(directory.config_tree())
@@ -135,8 +135,9 @@ def metrics(config: dict[str, Any]) -> dict[str, MetricConfig]:
     return {name: MetricConfig(**metric) for name, metric in config["metrics"].items()}
 
 
-def _same(sealed: dict[str, Any], status: str, events_hash: str) -> bool:
-    same = (sealed["status"], sealed["events"]["hash"]) == (status, events_hash)
+def _same(sealed: dict[str, Any], status: str, progress: dict[str, int], events_hash: str) -> bool:
+    before = (sealed["status"], sealed["progress"], sealed["events"]["hash"])
+    same = before == (status, progress, events_hash)
     if sealed["status"] == "finished" and not same:
         raise ValueError(f"run {sealed['run']} is sealed as finished with other events: a new attempt is needed")
     return same

@@ -185,10 +185,12 @@ class RunConfig:
         return self.schedule.epochs + self.schedule.cooldown_epochs
 
 
-# Fields that change no number of a run: excluded from its digest. The seed stands beside the digest.
+# Fields that change no number of a run (`lr_scaling` has done its work on `optim.lr`): excluded from its digest.
+# The seed stands beside the digest.
 NOT_IDENTITY = (
     "title",
     "seed",
+    "lr_scaling",
     "parallel",
     "checkpoint",
     "launch",

@@ -54,7 +54,12 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     as_the_recipe_says = copy.deepcopy(stack.tree)
     for key, value in values.items():
         _override(stack, key, value, hyper_parameters)
-    stack.add(Layer("composition", _identity(experiment, choices, epochs, variant)))
+    stack.add(
+        Layer(
+            "composition",
+            _identity(experiment, choices, epochs, variant, stack.tree["batch_size"] == printed["batch_size"]),
+        )
+    )
     config = to_config(_entries(stack, hyper_parameters))
     config.batch_per_device = min(config.batch_per_device, config.global_batch_size)
     config.provenance = dict(sorted(stack.provenance.items()))
@@ -139,7 +144,7 @@ def _scale_rate(stack: Stack, recipe_batch_size: int) -> None:
     if size == recipe_batch_size or rule == "none":
         return
     scaled = rate * (size / recipe_batch_size) ** EXPONENTS[rule]
-    level = stack.provenance.get("optim.lr", {}).get("level", "inferred")
+    level = "ours" if stack.provenance.get("optim.lr", {}).get("level") == "ours" else "inferred"
     fact = {"level": level, "source": f"{rate:g} at batch size {recipe_batch_size}, scaled to {size} by rule {rule}"}
     stack.add(Layer(f"lr_scaling={rule}", {"optim": {"lr": scaled}}, fact))
 
@@ -162,7 +167,9 @@ def _override(stack: Stack, key: str, value: Any, hyper_parameters: Tree) -> Non
     stack.add(Layer(COMMAND_LINE, tree, fact))
 
 
-def _identity(experiment: Experiment, choices: dict[str, Any], epochs: int, variant: str | None) -> Tree:
+def _identity(
+    experiment: Experiment, choices: dict[str, Any], epochs: int, variant: str | None, batch_as_printed: bool
+) -> Tree:
     curves = (experiment.entry or {}).get("curves") or {}
     return {
         "exp": experiment.name,
@@ -170,7 +177,7 @@ def _identity(experiment: Experiment, choices: dict[str, Any], epochs: int, vari
         "task": experiment.tree["task"],
         "recipe": experiment.recipe_name,
         "scale": choices.get("scale", DEFAULTS["scale"]),
-        "curve": None if variant else curves.get(epochs),
+        "curve": curves.get(epochs) if batch_as_printed and not variant else None,
     }
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from experiments.record.atomic import write_atomically
 
@@ -36,7 +35,7 @@ def save(folder: Path, update: int, state: dict[str, Any], keep: int) -> Path:
 
 def load_newest(folder: Path) -> tuple[dict[str, Any] | None, list[Path]]:
     """The newest checkpoint whose digest matches (None when there is none), and those that were refused."""
-    refused = []
+    refused: list[Path] = []
     for path in _newest_first(folder):
         content = path.read_bytes()
         if path.stem.endswith(_digest(content)):
@@ -56,10 +55,10 @@ def _newest_first(folder: Path) -> list[Path]:
 def random_streams() -> dict[str, Any]:
     """State of the global generators. Training draws from streams derived from (seed, purpose, update), so this
     only matters to code that draws outside them."""
-    _, keys, position, has_gauss, gauss = np.random.get_state()
+    _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
-        "numpy": [torch.from_numpy(keys.copy()), position, has_gauss, gauss],
+        "numpy": [torch.tensor(np.asarray(keys)), position, has_gauss, gauss],
         "torch": torch.get_rng_state(),
     }
 
@@ -80,14 +79,3 @@ def parameters_digest(module: nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def to_cpu(state: Any) -> Any:
-    """Copy of a nested state with every tensor on the CPU."""
-    if isinstance(state, Tensor):
-        return state.detach().cpu()
-    if isinstance(state, Mapping):
-        return {key: to_cpu(value) for key, value in state.items()}
-    if isinstance(state, (list, tuple)):
-        return type(state)(to_cpu(value) for value in state)
-    return state

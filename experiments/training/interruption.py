@@ -6,8 +6,6 @@ import signal
 import threading
 from types import FrameType
 
-REQUEUE = 75  # EX_TEMPFAIL: "run me again", the exit status that batch scripts requeue on
-
 
 class Interruption:
     """Context manager that turns SIGTERM into a flag and restores the previous handler on exit."""

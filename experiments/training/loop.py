@@ -6,7 +6,6 @@ was killed and resumed performs the same updates, and writes the same events, as
 
 from __future__ import annotations
 
-import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +16,14 @@ from timm.utils import ModelEmaV3
 
 from experiments import optimizers
 from experiments.optimizers.schedules import rate
-from experiments.record.atomic import remove_leftovers
-from experiments.record.events import EventLog
 from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import seal
-from experiments.record.timing import Timing
-from experiments.record.trackers import open_tracker
 from experiments.schema.budget import stop_update
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
 from experiments.training import checkpoint, memory, parallel
 from experiments.training.interruption import Interruption
+from experiments.training.journal import Journal
 from experiments.training.precision import autocast, gradient_scaler, prepare
 from experiments.training.progress import RunProgress
 from experiments.training.step import NonFiniteLoss, Step, first_non_finite
@@ -38,7 +34,7 @@ from experiments.verdict.curves import on_track
 @dataclass
 class Outcome:
     """How a call of `train` ended: `finished`, `partial` (at `stop_at`) or `interrupted` (by SIGTERM, run it
-    again), and the sealed record where there is one."""
+    again), and on rank 0 the sealed record where there is one."""
 
     status: str
     record: Path | None = None
@@ -52,19 +48,19 @@ def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part) ->
     """
     with Interruption() as interruption, directory.hold() if part.rank == 0 else nullcontext():
         run = Run(config, directory, task, part)
-        run.resume()
-        with run.progress:
-            try:
+        try:
+            run.resume()
+            with run.progress:
                 return run.go(interruption)
-            except NonFiniteLoss as error:
-                run.note("non_finite_loss", message=str(error))
-                raise
-            finally:
-                run.close()
+        except NonFiniteLoss as error:
+            run.journal.note("non_finite_loss", message=str(error))
+            raise
+        finally:
+            run.journal.close()
 
 
 class Run:
-    """State of a run between updates, and what it writes. Everything in `_state` is in a checkpoint."""
+    """State of a run between updates. What decides its future is in a checkpoint (`_save`, `_load`)."""
 
     def __init__(self, config: RunConfig, directory: RunDirectory, task: Task, part: Part) -> None:
         self.config, self.directory, self.task, self.part = config, directory, task, part
@@ -76,50 +72,43 @@ class Run:
         self.optimizer = optimizers.build(config.optim, task.module)
         self.ema = ModelEmaV3(task.module, decay=config.ema_decay) if config.ema_decay else None
         self.scaler = gradient_scaler(config.precision, part.device)
-        call = parallel.wrap(task.module, part.world_size, part.device)
-        call = torch.compile(call) if config.model.compile else call
         self.step = Step(
-            task, call, self.optimizer, self.scaler, part, config.seed, config.precision, config.clip_grad_norm
+            task=task,
+            call=parallel.wrap(task.module, part.world_size, part.device, config.model.compile),
+            optimizer=self.optimizer,
+            scaler=self.scaler,
+            part=part,
+            seed=config.seed,
+            precision=config.precision,
+            clip_grad_norm=config.clip_grad_norm,
         )
-
         self.update = 0
-        self.epoch_loss = 0.0  # sum over the current epoch's updates of (mean loss x count)
+        self.epoch_loss = 0.0  # sum over the current epoch's updates of mean loss x count
         self.epoch_count = 0
-        self.writes = part.rank == 0
-        self.events = EventLog(directory.path / "events.jsonl") if self.writes else None
-        self.timing = Timing(directory.path / "timing.jsonl") if self.writes else None
-        self.tracker = open_tracker(config, directory) if self.writes else None
-        self._clock = time.monotonic()
-        self._timed_from = 0
+        self.samples = 0  # trained on by this process since the journal last heard of it
+        self.journal = Journal(config, directory, writes=part.rank == 0)
 
     def resume(self) -> None:
         """Load the newest good checkpoint, if any, and cut the event log back to where it stood then."""
         state, refused = checkpoint.load_newest(self.directory.checkpoints)
         if state is not None:
             self._load(state)
-        if self.events is not None:
-            remove_leftovers(self.directory.checkpoints)
-            self.events.cut_back(state["events"] if state else None)
-            if state is None:
-                self._begin()
-            for path in refused:
-                self.note("checkpoint_refused", file=path.name, reason="digest does not match")
-            self.timing.start(self.update)
-        self._timed_from = self.update
-        self.progress = RunProgress(
-            f"{self.config.exp} {self.config.optim['name']} seed {self.config.seed}",
-            self.total_updates,
-            self.update,
-            self.config.global_batch_size,
-            shown=self.writes,
-        )
+        self.journal.go_back(state["events"] if state else None, self.update)
+        if state is None:
+            self._begin()
+        for path in refused:
+            self.journal.note("checkpoint_refused", file=path.name, reason="its digest does not match")
+        title = f"{self.config.exp} {self.config.optim['name']} seed {self.config.seed}"
+        self.progress = RunProgress(title, self.total_updates, self.update, self.part.rank == 0)
+        for path in refused:
+            self.progress.say(f"checkpoint {path.name} is damaged; the one before it is used")
 
     def go(self, interruption: Interruption) -> Outcome:
         """Perform the remaining updates and seal what was reached."""
         if self.perform(interruption, until=self.stop):
             return self._finish()
         self._save()
-        self.note("interrupted", update=self.update)
+        self.journal.note("interrupted", update=self.update)
         return Outcome("interrupted")
 
     def perform(self, interruption: Interruption, until: int) -> bool:
@@ -135,25 +124,16 @@ class Run:
             count = self.task.count(self.update)
             self.epoch_loss += loss * count
             self.epoch_count += count
-            self.progress.updated(self.update, loss)
+            self.samples += count
+            self.progress.updated(self.update, loss, count)
             if position == self.task.updates_per_epoch - 1:
                 self._end_epoch(epoch)
             if leaving and self.update < until:
                 return False
         return True
 
-    def note(self, kind: str, **values: Any) -> None:
-        """Tell the wall-clock file, outside the event chain, what happened to this process."""
-        if self.timing is not None:
-            self.timing.note(kind, **values)
-
-    def close(self) -> None:
-        """Release files and trackers."""
-        if self.tracker is not None:
-            self.tracker.finish()
-
     def _begin(self) -> None:
-        self._event(
+        self.journal.event(
             "begin",
             config_digest=config_digest(self.config),
             seed=self.config.seed,
@@ -166,11 +146,12 @@ class Run:
         last = self.update == self.total_updates
         rate_used = float(self.optimizer.param_groups[0]["lr"])
         mean_loss = self.epoch_loss / self.epoch_count
-        self._event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=rate_used)
+        self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=rate_used)
         self.epoch_loss, self.epoch_count = 0.0, 0
         if last or (epoch + 1) % self.config.evaluation.every == 0:
             self._evaluate(epoch)
-        self._time(epoch)
+        self.journal.epoch(epoch, self.update, self.samples)
+        self.samples = 0
         if last or self.update == self.stop or (epoch + 1) % self.config.checkpoint.every == 0:
             self._save()
 
@@ -183,25 +164,23 @@ class Run:
             parallel.share_batch_norm(module, world_size, how)
         with torch.no_grad(), autocast(self.config.precision, self.part.device):
             metrics = self.task.evaluate(module)
-        self._event("evaluation", epoch=epoch, update=self.update, **metrics)
+        self.journal.event("evaluation", epoch=epoch, update=self.update, **metrics)
         text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self.progress.say(f"epoch {epoch + 1}/{self.config.total_epochs}  {text}")
-        if self.config.curve and self.config.scale == "paper":
-            line = on_track(self.config.curve, epoch, metrics)
-            if line:
-                self.progress.say(line)
+        if self.config.curve and (line := on_track(self.config.curve, epoch, metrics)):
+            self.progress.say(line)
 
     def _finish(self) -> Outcome:
-        finished = self.update == self.total_updates
-        if not finished and self.update % self.task.updates_per_epoch:
+        status = "finished" if self.update == self.total_updates else "partial"
+        if self.update % self.task.updates_per_epoch:
             self._save()
-        if self.events is None:
-            return Outcome("finished" if finished else "partial")
-        status = "finished" if finished else "partial"
+        if not self.journal.writes:
+            return Outcome(status)
         digest = checkpoint.parameters_digest(self.task.module)
-        if finished:
+        if status == "finished":
             epoch = self.config.total_epochs - 1
-            self._event("end", epoch=epoch, update=self.update, status=status, parameters_digest=digest)
+            self.journal.event("end", epoch=epoch, update=self.update, status=status, parameters_digest=digest)
+        on_gpu = self.part.device.type == "cuda"
         record = seal(
             self.directory,
             status=status,
@@ -216,32 +195,18 @@ class Run:
             optimizer=optimizers.describe(self.optimizer),
             threads=torch.get_num_threads(),
             peak_memory_bytes=memory.peak_bytes(),
-            accelerator=torch.cuda.get_device_name(self.part.device) if self.part.device.type == "cuda" else None,
+            accelerator=torch.cuda.get_device_name(self.part.device) if on_gpu else None,
         )
         return Outcome(status, record)
-
-    def _event(self, kind: str, **values: Any) -> None:
-        if self.events is not None:
-            self.events.append(kind, **values)
-            self.tracker.log({"kind": kind, **values})
-
-    def _time(self, epoch: int) -> None:
-        now = time.monotonic()
-        if self.timing is not None:
-            samples = sum(self.task.count(update) for update in range(self._timed_from + 1, self.update + 1))
-            self.timing.epoch(epoch, self.update, now - self._clock, samples)
-        self._clock, self._timed_from = now, self.update
 
     def _save(self) -> None:
         """Write a checkpoint. Raises NonFiniteLoss rather than keep one that holds NaN or infinite parameters."""
         if not all(bool(parameter.isfinite().all()) for parameter in self.task.module.parameters()):
             raise NonFiniteLoss(f"parameters after update {self.update}: {first_non_finite(self.optimizer)}")
         rank_buffers = parallel.gather_buffers(self.task.module, self.part.world_size)
-        if self.events is None:
+        if not self.journal.writes:
             return
-        self.events.sync()
         state = {
-            "config_digest": config_digest(self.config),
             "update": self.update,
             "epoch_loss": self.epoch_loss,
             "epoch_count": self.epoch_count,
@@ -254,7 +219,7 @@ class Run:
             "task": self.task.state(),
             "random": checkpoint.random_streams(),
             "threads": torch.get_num_threads(),
-            "events": self.events.position(),
+            "events": self.journal.position(),
         }
         checkpoint.save(self.directory.checkpoints, self.update, state, self.config.checkpoint.keep)
 
@@ -273,4 +238,5 @@ class Run:
         if self.config.launch.threads is None:  # another count would round otherwise
             torch.set_num_threads(state["threads"])
         if state["optimizer_ran"] != optimizers.describe(self.optimizer):
-            self.note("optimizer_changed", before=state["optimizer_ran"], now=optimizers.describe(self.optimizer))
+            before, now = state["optimizer_ran"], optimizers.describe(self.optimizer)
+            self.journal.note("optimizer_changed", before=before, now=now)

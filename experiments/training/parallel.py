@@ -6,8 +6,10 @@ Plain `DistributedDataParallel`; gloo on CPUs, NCCL on GPUs. With one rank every
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -49,17 +51,25 @@ def process_group(device: torch.device) -> Iterator[tuple[int, int]]:
             dist.destroy_process_group()
 
 
-def wrap(module: nn.Module, world_size: int, device: torch.device) -> nn.Module:
-    """Average gradients over ranks. Buffers stay local until `share_batch_norm`, as in the released runs."""
-    if world_size == 1:
-        return module
-    ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
+def wrap(module: nn.Module, world_size: int, device: torch.device, compiled: bool) -> nn.Module:
+    """`module` as forward passes use it: gradients averaged over ranks, perhaps compiled.
+
+    Buffers stay local until `share_batch_norm`, as in the released runs.
+    """
+    if world_size > 1:
+        ids = [device.index] if device.type == "cuda" else None
+        with warnings.catch_warnings():
+            # Deprecated in torch 2.13 for an argument that 2.11 does not have.
+            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+            module = DistributedDataParallel(
+                module, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
+    return cast(nn.Module, torch.compile(module)) if compiled else module
 
 
 def without_reduction(module: nn.Module) -> AbstractContextManager:
     """Context in which backward only accumulates: all micro-batches but an update's last."""
-    return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
+    return getattr(module, "no_sync", nullcontext)()
 
 
 def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:

@@ -11,9 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class RunProgress:
     """Context manager around the loop of one run; silent on every rank but 0."""
 
-    def __init__(self, title: str, total_updates: int, start: int, samples_per_update: int, shown: bool) -> None:
+    def __init__(self, title: str, total_updates: int, start: int, shown: bool) -> None:
         self._console = Console(quiet=not shown, highlight=False)
-        self._samples_per_update = samples_per_update
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -33,10 +32,12 @@ class RunProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         self._bar.stop()
 
-    def updated(self, update: int, loss: float) -> None:
-        """Move the bar to `update`."""
+    def updated(self, update: int, loss: float, samples: int) -> None:
+        """Move the bar to `update`, which had `samples` samples and the mean loss `loss`."""
+        if self._bar.disable:
+            return
         speed = self._bar.tasks[0].speed
-        rate = f"{speed * self._samples_per_update:,.0f} samples/s" if speed else ""
+        rate = f"{speed * samples:,.0f} samples/s" if speed else ""
         self._bar.update(self._task, completed=update, rate=rate, metrics=f"loss {loss:.4f}")
 
     def say(self, line: str) -> None:

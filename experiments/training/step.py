@@ -47,9 +47,9 @@ class Step:
         Raises NonFiniteLoss, on every rank and before the parameters change. A non-finite *gradient* under fp16
         is the scaler's business: it skips the step, and the optimizer's state and counts stay as they were.
         """
-        sharpness_aware = isinstance(self.optimizer, SAM)
         batches: Iterable[Any] = self.task.micro_batches(update)
-        batches = list(batches) if sharpness_aware else batches  # seen twice
+        if isinstance(self.optimizer, SAM):
+            batches = list(batches)  # seen twice
         share = self._gradients(update, batches, passage=0)
         loss, leaving = parallel.sum_over_ranks([share, float(leave())], self.part.device)
         if not math.isfinite(loss):
@@ -57,7 +57,7 @@ class Step:
                 f"loss is {loss} at update {update}, learning rate {float(self.optimizer.param_groups[0]['lr']):g}; "
                 f"{first_non_finite(self.optimizer)}"
             )
-        if sharpness_aware:
+        if isinstance(self.optimizer, SAM):
             self.optimizer.perturb()
             with without_batch_statistics(self.task.module):
                 self._gradients(update, batches, passage=1)

@@ -32,7 +32,7 @@ class Loss:
 
 
 class Task(Protocol):
-    """A kind of experiment. Updates count from 1; epochs from 0; update u lies in epoch (u - 1) // updates_per_epoch."""
+    """A kind of experiment. Updates count from 1, epochs from 0; update u is in epoch (u - 1) // updates_per_epoch."""
 
     module: nn.Module
     updates_per_epoch: int

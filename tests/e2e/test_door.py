@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -16,24 +14,6 @@ from experiments.schema import paths
 from experiments.schema.names import choices
 
 BRIEF = ["exp=vit_small", "optim=adan", "epochs=150"]
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    folders = {"ADAN_RUNS": str(tmp_path / "runs"), "ADAN_RESULTS": str(tmp_path / "results")}
-    clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    return clean | folders | {"OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture
-def door(environment: dict[str, str], tmp_path: Path):
-    """Start `run.py` from a folder that is not the repository's, and wait for it."""
-
-    def start(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(paths.ROOT / "run.py"), *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
-
-    return start
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])

@@ -1,16 +1,12 @@
-"""Small real runs: scikit-learn's digits, a tiny vision transformer, two epochs and a cool-down of 11 updates each."""
-
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from small_run import SMALL
 
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.compose import compose
-
-SMALL = ["exp=vit_small", "data=digits", "batch_size=16384", "schedule.epochs=2", "launch.threads=1"]
-UPDATES = 33
 
 
 @pytest.fixture

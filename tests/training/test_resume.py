@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import UPDATES
 from killing import kill_at_update, kill_in_save, train_in_child
+from small_run import UPDATES
 
 from experiments.record.verify import verify
 
@@ -129,4 +129,5 @@ def test_a_partial_run_is_sealed_and_goes_on_as_if_it_had_never_stopped(begin, u
 def test_at_least_two_checkpoints_are_kept(begin):
     path = begin("kept", "optim=adan", "checkpoint.keep=1")
     assert train_in_child(path) == 0
-    assert [file.name[:15] for file in sorted((path / "checkpoints").iterdir())] == ["update-00000022", "update-00000033"]
+    names = sorted(file.name[:15] for file in (path / "checkpoints").iterdir())
+    assert names == ["update-00000022", "update-00000033"]
