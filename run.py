@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from experiments.launch import joined
@@ -11,6 +12,7 @@ from experiments.schema.errors import UserError
 
 def main(arguments: list[str]) -> int:
     """Compose, check, dispatch. Returns 0, 1 (a run failed), 2 (a user's mistake), 75 (requeue) or 130 (Ctrl-C)."""
+    trains = False
     try:
         if not arguments or {"-h", "--help", "help"} & set(arguments):
             from experiments.launch import listing
@@ -24,10 +26,17 @@ def main(arguments: list[str]) -> int:
             return joined.run(arguments, configurations)
         from experiments.launch.dispatch import dispatch
 
-        return dispatch(configurations(arguments))
+        configs = configurations(arguments)
+        trains = configs[0].launch.name != "plan"
+        status = dispatch(configs)
+        print(end="", flush=True)
+        return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who reads our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails again, at its exit
+        return 1 if trains else 0
     except KeyboardInterrupt:
         print("interrupted; the same command again goes on from the last checkpoint", file=sys.stderr)
         return 130

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Container
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +18,9 @@ HELD_OUT = ("validation", "val", "test")
 def load(config: DataConfig) -> DataSet:
     """Load `config.hub` with `datasets.load_dataset`; downloads go to `config.cache` (default: the library's).
 
+    The library prepares all splits, also those that nothing here reads: only then does it find them again in its
+    cache where there is no network, as on the compute nodes of many clusters.
+
     The image and the label column are found by their types. Raises UserError when the repository cannot be
     loaded, lacks a split or a column, or has another number of classes than `config.num_classes`.
     """
@@ -27,11 +32,13 @@ def load(config: DataConfig) -> DataSet:
         table = datasets.load_dataset(config.hub, cache_dir=config.cache)
     except Exception as error:  # the library raises a dozen kinds, from requests' to its own
         raise UserError(f"data.hub={config.hub}: {type(error).__name__}: {error}") from error
-    held_out = next((name for name in HELD_OUT if name in table), None)
-    if "train" not in table or held_out is None:
+    needed = _needed(table)
+    if len(needed) < 2:
         raise UserError(f"data.hub={config.hub} has splits {sorted(table)}, but needs train and {HELD_OUT[0]}")
-    splits = [_split(table[name], config) for name in ("train", held_out)]
-    return DataSet(config.name, f"Hugging Face data set {config.hub}", config.num_classes, *splits)
+    splits = [_split(table[name], config) for name in needed]
+    folder = Path(config.hub or "")
+    name = folder.name if folder.is_dir() else config.hub  # records name no folders of this machine
+    return DataSet(config.name, f"Hugging Face data set {name}", config.num_classes, *splits)
 
 
 def missing(config: DataConfig) -> str | None:
@@ -39,6 +46,11 @@ def missing(config: DataConfig) -> str | None:
     if importlib.util.find_spec("datasets") is None:
         return f"data.hub={config.hub} needs the package datasets, which is not installed: pip install datasets"
     return None
+
+
+def _needed(splits: Container[str]) -> list[str]:
+    """`train` and the held-out split, as far as they are among `splits`."""
+    return [name for name in ("train", *[name for name in HELD_OUT if name in splits][:1]) if name in splits]
 
 
 def _split(rows, config: DataConfig) -> TableImages:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from experiments.schema.errors import UserError
+from experiments.schema.errors import DataError
 
 Buffer = bytes | memoryview
 
@@ -71,13 +71,13 @@ class FileImages:
         return len(self.labels)
 
     def image(self, index: int) -> Image.Image:
-        """Raises UserError when the file cannot be read as an image."""
+        """Raises DataError when the file cannot be read as an image."""
         path = self.folder / os.fsdecode(self.paths[index])
         try:
             with Image.open(path) as image:
                 return image.convert(self.mode)
         except OSError as error:
-            raise UserError(f"cannot read the image {path}: {error}") from error
+            raise DataError(f"cannot read the image {path}: {error}") from error
 
     def content(self) -> Iterator[Buffer]:
         for path in self.paths:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -21,7 +20,6 @@ from experiments.data.streams import derive
 from experiments.data.updates import UpdateSamples
 from experiments.schema.errors import UserError
 
-GRACE_SECONDS = 30
 Pixels = tuple[Tensor, Tensor]  # uint8 [n, channels, height, width], labels int64 [n]
 
 
@@ -121,7 +119,7 @@ def read_ahead(
                 raise answer
             yield answer
     finally:
-        answers._shutdown_workers()
+        _end(answers)
 
 
 class _Requests(Dataset):
@@ -141,24 +139,25 @@ class _Requests(Dataset):
 _running: WeakSet = WeakSet()
 
 
+def _end(answers: Any) -> None:
+    """Let the workers go, and make those go that do not."""
+    answers._shutdown_workers()
+    for worker in answers._workers:
+        if worker.is_alive():
+            worker.kill()
+
+
 @atexit.register
 def _stop_workers() -> None:
-    """At exit multiprocessing terminates what still runs and waits for it: ask the workers to go before that."""
+    """At exit multiprocessing terminates what still runs and waits for it: workers do not listen to that."""
     for answers in list(_running):
-        answers._shutdown_workers()
+        _end(answers)
 
 
 def _outlive_termination(_worker: int) -> None:
     """A SIGTERM or Ctrl-C that reaches all processes of a run must not take the workers from under its last
-    update: a worker goes `GRACE_SECONDS` after it, or at the second, and quietly, for a worker that dies of a
-    signal makes torch raise in the parent, whatever that is doing (writing its checkpoint)."""
-
-    def terminate(*_) -> None:
-        if signal.alarm(GRACE_SECONDS):  # the seconds left of an earlier alarm
-            os._exit(0)
-
-    signal.signal(signal.SIGTERM, terminate)
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    updates, evaluation and checkpoint. When the run is gone, torch's watchdog in the worker ends it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -32,7 +32,5 @@ def require_data(configs: Sequence[RunConfig]) -> None:
     """Raise UserError for the first configuration whose data is not there."""
     for config in configs:
         if problem := data.missing(config.data):
-            raise UserError(
-                f"scale={config.scale} of exp={config.exp}: {problem}; `launch=plan` needs no data, and scale=mini "
-                "brings its own"
-            )
+            other = ", and scale=mini brings its own" if config.scale != "mini" else ""
+            raise UserError(f"scale={config.scale} of exp={config.exp}: {problem}; `launch=plan` needs no data{other}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -39,7 +41,7 @@ def run(path: Path, devices: int) -> int:
         local_addr="localhost",
         max_restarts=0,
         signals_to_handle="SIGTERM,SIGHUP,SIGQUIT",
-        shutdown_timeout=SECONDS_TO_CHECKPOINT,
+        **_patience(),
     )
     try:
         elastic_launch(config, sys.executable)("-m", "experiments.launch.worker", str(path))
@@ -48,6 +50,12 @@ def run(path: Path, devices: int) -> int:
     except ChildFailedError as error:
         return _status([failure.exitcode for failure in error.failures.values()])
     return DONE
+
+
+def _patience() -> dict[str, Any]:
+    """Time for ranks to checkpoint after a signal. torch 2.11 has no such setting: 30 seconds there."""
+    known = {field.name for field in dataclasses.fields(LaunchConfig)}
+    return {"shutdown_timeout": SECONDS_TO_CHECKPOINT} if "shutdown_timeout" in known else {}
 
 
 def _quiet() -> None:

@@ -27,10 +27,10 @@ class Child:
     With `quiet` what a run prints goes to `output.log` in its directory.
     """
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, index: int, quiet: bool) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, far_end = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=_serve, args=(far_end, quiet), daemon=False)
+        self.process: SpawnProcess = context.Process(target=_serve, args=(far_end, index, quiet), daemon=False)
         self.process.start()
         far_end.close()
 
@@ -86,7 +86,7 @@ class Jobs:
                 path = next(waiting, None)
                 if path is None:
                     break
-                child = self._idle.pop() if self._idle else Child(quiet=self.count > 1)
+                child = self._idle.pop() if self._idle else Child(len(self._busy), quiet=self.count > 1)
                 child.start(path)
                 self._busy[child.pipe] = child, path
                 if self.stopping:
@@ -108,8 +108,12 @@ class Jobs:
             child.terminate()
 
 
-def _serve(pipe: Connection, quiet: bool) -> None:
-    """Main function of a child. Ctrl-C is the parent's to handle; SIGTERM between two runs ends the process."""
+def _serve(pipe: Connection, index: int, quiet: bool) -> None:
+    """Main function of the `index`-th child, which takes the GPU of that number (modulo what is there).
+
+    Ctrl-C is the parent's to handle; SIGTERM between two runs ends the process.
+    """
+    os.environ["LOCAL_RANK"] = str(index)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from experiments.launch.local import train
 

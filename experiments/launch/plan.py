@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +10,7 @@ from typing import Any
 
 from experiments import data
 from experiments.optimizers import registry
-from experiments.optimizers.schedules import rates
+from experiments.optimizers.schedules import rate_of_update, rates
 from experiments.schema.batches import accumulation, micro_batch
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import canonical_json, config_digest
@@ -28,7 +27,6 @@ class Plan:
     config: RunConfig
     n_parameters: int
     updates_per_epoch: int
-    lr_per_epoch: list[float]
     micro_batch: int
     accumulation: int
     missing_data: str | None
@@ -66,6 +64,10 @@ class Plan:
             found.append(f"{self.config.scale} scale: never compared with the paper's numbers")
         return found
 
+    def rate_of(self, update: int) -> float:
+        """The learning rate that `update`, counted from 1, uses."""
+        return rate_of_update(self.config.schedule, self.config.optim["lr"], update, self.updates_per_epoch)
+
     @property
     def _dropped(self) -> int:
         """Samples of an epoch that no update uses."""
@@ -95,8 +97,9 @@ class Plan:
             "ranks": config.launch.devices,
             "batch_per_device": config.batch_per_device,
             "optimizer": config.optim,
-            "lr_per_epoch": self.lr_per_epoch,
-            "lr_at": {str(u): self.lr_per_epoch[(u - 1) // self.updates_per_epoch] for u in config.launch.lr_at},
+            "lr_moves_within_epochs": config.schedule.per_update,
+            "lr_per_epoch": rates(config.schedule, config.optim["lr"]),
+            "lr_at": {str(update): self.rate_of(update) for update in config.launch.lr_at},
             "memory_bytes": self.memory,
             "missing_data": self.missing_data,
             "warnings": self.warnings,
@@ -112,8 +115,7 @@ def show(configs: Sequence[RunConfig]) -> int:
     plans = [make(config) for config in configs]
     if configs[0].launch.format == "json":
         trees = [plan.as_dict() for plan in plans]
-        json.dump(trees[0] if len(trees) == 1 else trees, sys.stdout, indent=1, allow_nan=False)
-        print()
+        print(json.dumps(trees[0] if len(trees) == 1 else trees, indent=1, allow_nan=False))
         return 0
     from experiments.launch import plan_text
 
@@ -129,7 +131,6 @@ def make(config: RunConfig) -> Plan:
         config=config,
         n_parameters=count_parameters(canonical_json(tree["model"]), canonical_json(tree["data"])),
         updates_per_epoch=updates_per_epoch(config),
-        lr_per_epoch=rates(config.schedule, config.optim["lr"]),
         micro_batch=micro_batch(config, ranks),
         accumulation=accumulation(config, ranks),
         missing_data=data.missing(config.data),

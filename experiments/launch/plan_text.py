@@ -33,10 +33,12 @@ LEVELS = {
 def show(plans: Sequence[Plan]) -> None:
     """Print one plan in full, or a table of several."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    if len(plans) == 1:
-        _one(console, plans[0])
-    else:
-        _many(console, plans)
+    with console.capture() as text:  # printed by us: rich would end the process when the reader is gone
+        if len(plans) == 1:
+            _one(console, plans[0])
+        else:
+            _many(console, plans)
+    print(text.get(), end="")
 
 
 def _one(console: Console, plan: Plan) -> None:
@@ -55,7 +57,9 @@ def _one(console: Console, plan: Plan) -> None:
 
 
 def _cost(plan: Plan) -> dict[str, str]:
-    config, schedule, rates = plan.config, plan.config.schedule, plan.lr_per_epoch
+    config, schedule = plan.config, plan.config.schedule
+    first, last = plan.rate_of(1), plan.rate_of(plan.total_updates)
+    peak = max(plan.rate_of(1 + epoch * plan.updates_per_epoch) for epoch in range(config.total_epochs))
     memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
     split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
     images = f"{config.data.train_size:,} images to train on, {config.data.test_size:,} to test on"
@@ -66,7 +70,7 @@ def _cost(plan: Plan) -> dict[str, str]:
         "updates": f"{plan.total_updates:,} ({plan.updates_per_epoch:,} an epoch)",
         "samples": f"{plan.total_samples:,}",
         "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",
-        "learning rate": f"peak {max(rates):g}, first {rates[0]:g}, last {rates[-1]:g}",
+        "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}",
         **{f"rate at update {update}": f"{rate:g}" for update, rate in plan.as_dict()["lr_at"].items()},
         "memory": f"{_mebibytes(sum(plan.memory.values()))} on each rank, without activations ({memory})",
         "data": f"{config.data.name}, {images}",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from experiments import tasks
 from experiments.launch.status import DONE, FAILED, REQUEUE, USER_ERROR
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
-from experiments.schema.errors import UserError
+from experiments.schema.errors import DataError, UserError
 from experiments.training import parallel
 from experiments.training.loop import Outcome, train
 from experiments.training.step import NonFiniteLoss
@@ -27,7 +29,7 @@ def run(path: Path) -> int:
     try:
         outcome = _train(RunDirectory(path))
     except (UserError, NonFiniteLoss) as error:
-        if int(os.environ.get("RANK", "0")) == 0:
+        if isinstance(error, DataError) or int(os.environ.get("RANK", "0")) == 0:
             print(f"error: {error}", file=sys.stderr)
         return USER_ERROR if isinstance(error, UserError) else FAILED
     return REQUEUE if outcome.status == "interrupted" else DONE
@@ -43,5 +45,16 @@ def _train(directory: RunDirectory) -> Outcome:
         return train(config, directory, tasks.build(config, part), part)
 
 
+def _follow_the_agent() -> None:
+    """Under torch elastic: when the agent dies (killed, out of memory), receive SIGTERM, checkpoint and leave.
+
+    Otherwise the ranks would go on alone and hold the run. Linux only (prctl(2), PR_SET_PDEATHSIG); elsewhere
+    nothing happens.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
 if __name__ == "__main__":
+    _follow_the_agent()
     sys.exit(run(Path(sys.argv[1])))

@@ -1,8 +1,7 @@
 """The learning rate as a pure function of the position in the run; no torch, no scheduler object, no state.
 
-A schedule function knows only `(schedule, lr, position)`. Positions, `epochs`, `warmup_epochs` and `milestones` count
-in one unit: epochs from 0 for the released timm runs, where the rate changes per epoch. A task whose rate changes
-per update calls the same functions with updates throughout.
+A schedule function knows only `(schedule, lr, position)`; the position counts epochs from 0. In the released timm runs
+it moves once an epoch; where `schedule.per_update`, with every update.
 """
 
 from __future__ import annotations
@@ -20,16 +19,19 @@ def constant(schedule: ScheduleConfig, lr: float, position: float) -> float:
 
 
 def cosine(schedule: ScheduleConfig, lr: float, position: float) -> float:
-    """timm 0.6's cosine with warm-up (timm/scheduler/cosine_lr.py, `warmup_prefix=False`, one cycle).
+    """timm 0.6's cosine with warm-up (timm/scheduler/cosine_lr.py, one cycle).
 
     Warm-up is not a prefix: the rate rises from `warmup_lr` towards `lr`, then jumps onto the cosine at the position
-    already reached, below the peak. From `epochs` on, through the cool-down, it is `min_lr`.
+    already reached, below the peak. With `warmup_prefix` the cosine begins there, at the peak, and spans the rest
+    (facebookresearch/ConvNeXt, utils.py). From `epochs` on, through the cool-down, the rate is `min_lr`.
     """
     if position < schedule.warmup_epochs:
         return schedule.warmup_lr + position * (lr - schedule.warmup_lr) / schedule.warmup_epochs
     if position >= schedule.epochs:
         return schedule.min_lr
-    return schedule.min_lr + 0.5 * (lr - schedule.min_lr) * (1 + math.cos(math.pi * position / schedule.epochs))
+    start = schedule.warmup_epochs if schedule.warmup_prefix else 0
+    part = (position - start) / (schedule.epochs - start)
+    return schedule.min_lr + 0.5 * (lr - schedule.min_lr) * (1 + math.cos(math.pi * part))
 
 
 def step(schedule: ScheduleConfig, lr: float, position: float) -> float:
@@ -44,14 +46,24 @@ SCHEDULES: dict[str, Callable[[ScheduleConfig, float, float], float]] = {
 }
 
 
-def rate(schedule: ScheduleConfig, lr: float, epoch: float) -> float:
-    """The rate used in `epoch`, counted from 0, of a run with peak `lr`. UserError for an unknown schedule."""
+def rate(schedule: ScheduleConfig, lr: float, epoch: int, progress: float = 0.0) -> float:
+    """The rate of an update in `epoch`, counted from 0, of a run with peak `lr`.
+
+    `progress`, in [0, 1), is the part of the epoch done before that update; it counts where `schedule.per_update`.
+    Raises UserError for an unknown schedule.
+    """
     if schedule.name not in SCHEDULES:
         nearest = suggestion(schedule.name, SCHEDULES)
         raise UserError(f"schedule.name={schedule.name}: unknown schedule{nearest}")
-    return SCHEDULES[schedule.name](schedule, lr, epoch)
+    return SCHEDULES[schedule.name](schedule, lr, epoch + progress if schedule.per_update else epoch)
+
+
+def rate_of_update(schedule: ScheduleConfig, lr: float, update: int, updates_per_epoch: int) -> float:
+    """The rate that `update`, counted from 1, uses."""
+    epoch, done = divmod(update - 1, updates_per_epoch)
+    return rate(schedule, lr, epoch, done / updates_per_epoch)
 
 
 def rates(schedule: ScheduleConfig, lr: float) -> list[float]:
-    """The rate of every epoch that runs, cool-down included."""
+    """The rate of every epoch that runs, cool-down included: of its first update where the rate moves within it."""
     return [rate(schedule, lr, epoch) for epoch in range(schedule.epochs + schedule.cooldown_epochs)]

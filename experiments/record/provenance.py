@@ -30,6 +30,8 @@ PACKAGES = (
     "scikit-learn",
     "mlxtend",
     "datasets",
+    "wandb",
+    "rich",
 )
 _LOCAL = "<local>"
 

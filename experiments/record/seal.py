@@ -33,13 +33,15 @@ def seal(
     data: dict[str, Any],
     optimizer: dict[str, Any],
     threads: int,
+    split: dict[str, Any],
     peak_memory_bytes: int,
     accelerator: Any = None,
 ) -> Path:
     """Write record.json, publish it, and return its path in the run directory.
 
     `status` is `finished` or `partial`; `progress` has `update`, `total_updates`, `epoch`, `total_epochs` (both
-    epochs as counts); `data` is the task's manifest and `optimizer` what `optimizers.describe` says ran.
+    epochs as counts); `data` is the task's manifest, `optimizer` what `optimizers.describe` says ran, `split` how the
+    batch was cut (`ranks`, `micro_batch`, and `batch_norm`: whether the model has any, which sees micro-batches).
     A partial record makes room for a later one by becoming `record.partial-<update>.json`. Sealing the same events
     again changes nothing; a finished record is never replaced. Raises ValueError for an event log that is damaged,
     or that ends otherwise than `status` says.
@@ -80,6 +82,7 @@ def seal(
             "packages": provenance.packages(),
             "hardware": provenance.hardware(accelerator),
             "threads": threads,
+            "split": split,
             "optimizer": optimizer,
             "data": data,
             "config": config,

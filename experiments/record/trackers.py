@@ -2,7 +2,8 @@
 
 W&B runs in a process of its own (`record.mirror`) that reads the log by itself. This process starts it, looks
 whether it lives, and ends it: nothing here waits for it but `finish`, for a limited time. So neither an exception
-nor a call that never returns, nor one of W&B's exit handlers, reaches the training process.
+nor a call that never returns, nor the exit handler of a W&B run, reaches the training process. The package itself may
+be imported there, since timm's utilities import it where it is installed; nothing calls it.
 """
 
 from __future__ import annotations

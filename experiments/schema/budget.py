@@ -18,6 +18,8 @@ def stop_update(stop_at: str | None, updates_per_epoch: int) -> int | None:
         return None
     match = _FORM.fullmatch(stop_at.strip())
     if match is None or int(match[1]) == 0:
-        raise UserError(f"stop_at={stop_at} is not a point of a run; write 3 or 3epochs, or 500updates")
+        raise UserError(
+            f"stop_at={stop_at} (command line): not a point of a run; write 3 or 3epochs, or 500updates, from 1 on"
+        )
     count, unit = int(match[1]), match[2] or "epochs"
     return count if unit.startswith("update") else count * updates_per_epoch

@@ -5,7 +5,10 @@ Each message names the value, where it came from and what would be valid.
 
 from __future__ import annotations
 
-from experiments.schema.batches import micro_batch
+from typing import NoReturn
+
+from experiments.schema import names
+from experiments.schema.batches import largest_part, micro_batch, unit
 from experiments.schema.budget import stop_update
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import samples_per_epoch, total_updates, updates_per_epoch
@@ -71,10 +74,15 @@ BOUNDS = {
     "optim.max_grad_norm": (0.0, None),
 }
 
+# What a policy of timm begins with (timm/data/transforms_factory.py and auto_augment.py auto_augment_policy).
+POLICIES = ("rand", "augmix", "original", "originalr", "v0", "v0r", "3a")
+PAIRS = "but mixup and cutmix mix pairs"
+
 
 def check(config: RunConfig) -> None:
     """Raise UserError for the first value that cannot be, or that does not fit the others."""
     _alone(config)
+    _names(config)
     _schedule(config)
     _updates(config)
     _split(config)
@@ -82,12 +90,14 @@ def check(config: RunConfig) -> None:
 
 def origin(config: RunConfig, key: str) -> str:
     """Where the value of a dotted key came from, in words."""
-    fact = config.provenance.get(key, {})
-    if fact.get("level") == "command_line":
+    fact, section = config.provenance.get(key), key.split(".")[0]
+    if (fact or {}).get("level") == "command_line" or any(text.startswith(f"{key}=") for text in config.overrides):
         return "command line"
-    return (
-        f"configs/{key.split('.')[0]}" if key.split(".")[0] in ("launch", "track") else f"configs/exp/{config.exp}.yaml"
-    )
+    if section in ("launch", "track"):
+        return f"configs/{section}"
+    if section in ("data", "optim") and fact is None:
+        return f"configs/{section}/{config.data.name if section == 'data' else config.optim['name']}.yaml"
+    return f"configs/exp/{config.exp}.yaml"
 
 
 def _alone(config: RunConfig) -> None:
@@ -116,6 +126,22 @@ def _alone(config: RunConfig) -> None:
             if value not in choices:
                 key = f"metrics.{name}.{field}"
                 raise UserError(f"{key}={value} ({origin(config, key)}): no such value{suggestion(value, choices)}")
+
+
+def _names(config: RunConfig) -> None:
+    """Names of things that are built from other values than a list of choices can hold."""
+    base = config.optim.get("base")
+    others = [name for name in names.choices("optim") if name != config.optim["name"]]
+    if base is not None and base not in others:
+        key = "optim.base"
+        raise UserError(f"{key}={base} ({origin(config, key)}): no such other optimizer{suggestion(base, others)}")
+    policy = config.augmentation.auto_augment
+    if policy is not None and policy.split("-")[0] not in POLICIES:
+        key = "augmentation.auto_augment"
+        raise UserError(
+            f"{key}={policy} ({origin(config, key)}): timm has no such policy (it has rand-m9-mstd0.5-inc1, "
+            f"augmix-m5-w4-d2, original-mstd0.5 and null for none){suggestion(policy.split('-')[0], POLICIES)}"
+        )
 
 
 def _schedule(config: RunConfig) -> None:
@@ -156,24 +182,57 @@ def _updates(config: RunConfig) -> None:
 
 
 def _split(config: RunConfig) -> None:
-    """Devices and micro-batches must divide the batch, and so must the batch that batch norm and mixup see."""
+    """Devices and micro-batches must divide the batch, and so must the batch that batch norm and mixup see.
+
+    Where mixup or cutmix mix pairs, all of them must be even, as `experiments.data.sampler.deal` asks.
+    """
     batch, devices, per_device = config.global_batch_size, config.launch.devices, config.batch_per_device
-    if batch % devices:
-        near = max(count for count in range(1, min(devices, batch) + 1) if batch % count == 0)
+    whole = unit(config)
+    if batch % whole:
+        _refuse_odd_batch(config)
+    if batch % (devices * whole):
+        near = max(n for n in range(1, min(devices, batch // whole) + 1) if batch % (n * whole) == 0)
+        why = "does not divide the global batch of" if batch % devices else f"gives each an odd share, {PAIRS}, of"
         raise UserError(
-            f"launch.devices={devices} ({origin(config, 'launch.devices')}): does not divide the global batch of "
-            f"{batch}; did you mean {near}?"
+            f"launch.devices={devices} ({origin(config, 'launch.devices')}): {why} {batch}; did you mean {near}?"
         )
-    if batch % per_device:
-        near = max(size for size in range(1, per_device + 1) if batch % size == 0)
+    if batch % per_device or per_device % whole:
+        why = f"does not divide the global batch of {batch}" if batch % per_device else f"odd, {PAIRS}"
         raise UserError(
-            f"batch_per_device={per_device} ({origin(config, 'batch_per_device')}): does not divide the global batch "
-            f"of {batch}; did you mean {near}?"
+            f"batch_per_device={per_device} ({origin(config, 'batch_per_device')}): {why}; did you mean "
+            f"{largest_part(batch, per_device, whole)}?"
         )
     share, micro = batch // devices, micro_batch(config, devices)
-    if share % micro:
-        near = max(size for size in range(1, min(micro, share) + 1) if share % size == 0)
+    if share % micro or micro % whole:
+        each = f"the {share} samples that each of {devices} device(s) computes of the batch of {batch}"
+        why = f"does not divide {each}" if share % micro else f"odd, {PAIRS}"
         raise UserError(
-            f"launch.micro_batch={micro} ({origin(config, 'launch.micro_batch')}): does not divide the {share} samples "
-            f"that each of {devices} device(s) computes of the batch of {batch}; did you mean {near}?"
+            f"launch.micro_batch={micro} ({origin(config, 'launch.micro_batch')}): {why}; did you mean "
+            f"{largest_part(share, min(micro, share), whole)}?"
+        )
+    _last_batch(config)
+
+
+def _refuse_odd_batch(config: RunConfig) -> NoReturn:
+    batch, key, value = config.global_batch_size, "global_batch_size", config.global_batch_size
+    near = batch + 1
+    if origin(config, key) != "command line":
+        key, value = "batch_size", config.batch_size
+        near = round(near / config.scale_factors["batch_size"])
+    raise UserError(
+        f"{key}={value} ({origin(config, key)}): makes an odd global batch of {batch}, {PAIRS}; did you mean {near}?"
+    )
+
+
+def _last_batch(config: RunConfig) -> None:
+    """The smaller batch that `drop_last=false` leaves at the end of an epoch must be dealt in pairs too."""
+    rest = samples_per_epoch(config) % config.global_batch_size
+    if config.drop_last or not rest or unit(config) == 1:
+        return
+    groups = -(-rest // config.batch_per_device)
+    if rest % (2 * groups):
+        key = "drop_last"
+        raise UserError(
+            f"{key}=false ({origin(config, key)}): an epoch ends with a batch of {rest}, which leaves a device an odd "
+            f"number of samples, {PAIRS}; did you mean true?"
         )

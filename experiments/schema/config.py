@@ -15,14 +15,17 @@ from typing import Any
 class ScheduleConfig:
     """Learning rate over the run, in epochs as run (after the scale's factors).
 
-    `cosine` is timm 0.6's per-epoch cosine: warm-up is not a prefix, the rate jumps onto the cosine, and
+    `cosine` is timm 0.6's: warm-up is not a prefix (unless `warmup_prefix`), the rate jumps onto the cosine, and
     `cooldown_epochs` at `min_lr` follow the budget. `step` multiplies by `decay` at each milestone (an epoch).
+    The rate changes with the epoch, or where `per_update` with every update.
     """
 
     name: str = "cosine"
     epochs: int = 1
     warmup_epochs: int = 0
     warmup_lr: float = 0.0
+    warmup_prefix: bool = False
+    per_update: bool = False
     min_lr: float = 0.0
     cooldown_epochs: int = 0
     milestones: list[int] = field(default_factory=list)

@@ -26,9 +26,24 @@ def config_digest(config: RunConfig | Tree) -> str:
 
 
 def identity(tree: Tree) -> Tree:
-    """`tree` without what `NOT_IDENTITY` names."""
+    """`tree` without what `NOT_IDENTITY` names and without values that are RunConfig's defaults.
+
+    So a field that is added later, with a default that changes nothing, renames no run. In turn a default never
+    changes its meaning: a new behaviour is a new field or a new value.
+    """
     kept = copy.deepcopy(tree)
     for name in NOT_IDENTITY:
         section, _, key = name.rpartition(".")
         (kept.get(section, {}) if section else kept).pop(key, None)
+    return _without_defaults(kept, to_dict(RunConfig()))
+
+
+def _without_defaults(tree: Tree, defaults: Tree) -> Tree:
+    kept: Tree = {}
+    for key, value in tree.items():
+        default = defaults.get(key, ...)
+        if isinstance(value, dict) and isinstance(default, dict) and default:
+            value, default = _without_defaults(value, default), {}
+        if value != default:
+            kept[key] = value
     return kept

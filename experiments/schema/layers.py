@@ -15,7 +15,7 @@ Everything here is a pure function of plain trees.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -37,6 +37,9 @@ OPTIONAL = {
     "optimizer": {"settings", "budgets", "curves", "provenance", "disagreements"},
     "variant": {"reason", "settings", "optimizers", "recipes"},
 }
+
+# Levels of what was released with the paper: arguments and logs of runs with Adan, of no other optimizer.
+RELEASED = ("released_arguments", "released_log")
 
 
 @dataclass(frozen=True)
@@ -119,21 +122,28 @@ def choose_budget(experiment: Experiment, epochs: Any) -> int:
     if epochs is None:
         return recipe["epochs"]
     if epochs not in budgets or isinstance(epochs, bool):
+        near = ""
+        if type(epochs) in (int, float):
+            near = f"; did you mean {min(budgets, key=lambda budget: abs(budget - epochs))}?"
         raise UserError(
             f"epochs={epochs} (command line): recipe {experiment.recipe_name} of {experiment.name} has no such "
-            f"budget; choose from: {', '.join(map(str, budgets))}"
+            f"budget; choose from: {', '.join(map(str, budgets))}{near}"
         )
     return epochs
 
 
 def recipe_layers(experiment: Experiment, epochs: int, optim_defaults: Tree) -> Iterable[Layer]:
-    """Layers 2 to 6: the printed recipe for this optimizer and budget."""
+    """Layers 2 to 6: the printed recipe for this optimizer and budget.
+
+    An optimizer whose own values were not released only inherits what the recipe says of the released runs.
+    """
     file, recipe, entry = experiment.file, experiment.recipe, experiment.entry
     where = f"{file}: recipes.{experiment.recipe_name}"
     here = f"{where}.optimizers.{experiment.optimizer}"
-    general = _default(recipe.get("provenance")) or {"level": "ours", "source": where}
+    general = _inherited(experiment, _default(recipe.get("provenance")) or {"level": "ours", "source": where})
     own = _default((entry or {}).get("provenance")) or general
-    yield Layer(file, experiment.tree.get("settings") or {}, _default(experiment.tree.get("provenance")) or general)
+    of_all_recipes = _inherited(experiment, _default(experiment.tree.get("provenance")) or general)
+    yield Layer(file, experiment.tree.get("settings") or {}, of_all_recipes)
     nominal = {"batch_size": recipe["batch_size"], "epochs": epochs, "lr_scaling": recipe.get("lr_scaling", "none")}
     yield Layer(where, nominal, general)
     yield Layer(where, {"schedule": {"epochs": epochs}})
@@ -145,7 +155,8 @@ def recipe_layers(experiment: Experiment, epochs: int, optim_defaults: Tree) -> 
     )
     if entry is not None:
         yield Layer(here, entry.get("settings") or {}, own)
-    yield _budget_layer(f"{where}.budgets.{epochs}", recipe, epochs, general)
+    of_all_optimizers = _budget_layer(f"{where}.budgets.{epochs}", recipe, epochs, general)
+    yield replace(of_all_optimizers, provenance=_inherited(experiment, of_all_optimizers.provenance or general))
     if entry is not None:
         yield _budget_layer(f"{here}.budgets.{epochs}", entry, epochs, own)
 
@@ -155,18 +166,32 @@ def _budget_layer(where: str, section: Tree, epochs: int, fact: dict[str, str]) 
     return Layer(where, tree, _default(tree.pop("provenance", None)) or fact)
 
 
+def _inherited(experiment: Experiment, fact: dict[str, str]) -> dict[str, str]:
+    """What a fact of the recipe is worth for this optimizer: Adan's released runs are no evidence of another's."""
+    own = _default((experiment.entry or {}).get("provenance"))
+    if fact["level"] not in RELEASED or (own and own["level"] in RELEASED):
+        return fact
+    return {"level": "inferred", "source": f"as in the released Adan runs: {fact['source']}"}
+
+
 def named_provenance(experiment: Experiment, epochs: int) -> dict[str, dict[str, str]]:
     """Facts that the file gives for single keys, or for a section of them (`schedule`); the narrower section wins."""
     entry = experiment.entry or {}
-    sections = [experiment.tree, experiment.recipe, entry]
-    sections[2:2] = [(experiment.recipe.get("budgets") or {}).get(epochs) or {}]
-    sections.append((entry.get("budgets") or {}).get(epochs) or {})
-    return {
-        key: fact
-        for section in sections
-        for key, fact in (section.get("provenance") or {}).items()
-        if isinstance(fact, dict) and key != "default"
-    }
+    of_all_optimizers = (
+        experiment.tree,
+        experiment.recipe,
+        (experiment.recipe.get("budgets") or {}).get(epochs) or {},
+    )
+    own = (entry, (entry.get("budgets") or {}).get(epochs) or {})
+    facts = {key: _inherited(experiment, fact) for key, fact in _named(of_all_optimizers)}
+    return facts | dict(_named(own))
+
+
+def _named(sections: Iterable[Tree]) -> Iterable[tuple[str, dict[str, str]]]:
+    for section in sections:
+        for key, fact in (section.get("provenance") or {}).items():
+            if isinstance(fact, dict) and key != "default":
+                yield key, fact
 
 
 def variant_layers(experiment: Experiment, variant: str, stack: Stack) -> Iterable[Layer]:

@@ -18,6 +18,7 @@ from experiments.schema.typed import Tree, expect_key, get, leaves, optimizer_va
 COMMAND_LINE = "command line"
 KNOBS = ("recipe", "epochs", "batch_size", "lr_scaling")
 DEFAULTS = {"optim": "adan", "scale": "mini", "launch": "local", "track": "none"}
+PLACES = ("data.root", "data.hub", "data.cache")
 # Fields of RunConfig that follow from others: nobody sets them.
 DERIVED = ("title", "task", "scale_factors", "curve", "provenance", "disagreements", "overrides")
 EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
@@ -54,12 +55,7 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     as_the_recipe_says = copy.deepcopy(stack.tree)
     for key, value in values.items():
         _override(stack, key, value, hyper_parameters)
-    stack.add(
-        Layer(
-            "composition",
-            _identity(experiment, choices, epochs, variant, stack.tree["batch_size"] == printed["batch_size"]),
-        )
-    )
+    stack.add(Layer("composition", _identity(experiment, choices)))
     config = to_config(_entries(stack, hyper_parameters))
     config.batch_per_device = min(config.batch_per_device, config.global_batch_size)
     config.provenance = dict(sorted(stack.provenance.items()))
@@ -74,6 +70,8 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
         config.overrides.append(f"batch_size={config.batch_size}")
     if config.lr_scaling != printed["lr_scaling"] and config.batch_size != printed["batch_size"]:
         config.overrides.append(f"lr_scaling={config.lr_scaling}")
+    if not variant and not config.overrides and config.batch_size == printed["batch_size"]:
+        config.curve = ((experiment.entry or {}).get("curves") or {}).get(epochs)
     return config
 
 
@@ -141,7 +139,12 @@ def _scale_rate(stack: Stack, recipe_batch_size: int) -> None:
     if rule not in EXPONENTS:
         origin = stack.origins["lr_scaling"]
         raise UserError(f"lr_scaling={show(rule)} ({origin}): no such rule{suggestion(rule, EXPONENTS)}")
-    if size == recipe_batch_size or rule == "none":
+    if size == recipe_batch_size:
+        return
+    if "schedule.warmup_epochs" in stack.provenance:
+        text = f"the recipe's at batch size {recipe_batch_size}; none is published for {size}"
+        stack.provenance["schedule.warmup_epochs"] = {"level": "ours", "source": text}
+    if rule == "none":
         return
     scaled = rate * (size / recipe_batch_size) ** EXPONENTS[rule]
     level = "ours" if stack.provenance.get("optim.lr", {}).get("level") == "ours" else "inferred"
@@ -163,21 +166,17 @@ def _override(stack: Stack, key: str, value: Any, hyper_parameters: Tree) -> Non
     put(tree, key, value)
     fact = stack.provenance.get(key)
     if value != get(stack.tree, key):
-        fact = {"level": "command_line", "source": text}
+        fact = {"level": "command_line", "source": key if key in PLACES else text}  # records name no local folders
     stack.add(Layer(COMMAND_LINE, tree, fact))
 
 
-def _identity(
-    experiment: Experiment, choices: dict[str, Any], epochs: int, variant: str | None, batch_as_printed: bool
-) -> Tree:
-    curves = (experiment.entry or {}).get("curves") or {}
+def _identity(experiment: Experiment, choices: dict[str, Any]) -> Tree:
     return {
         "exp": experiment.name,
         "title": experiment.tree["title"],
         "task": experiment.tree["task"],
         "recipe": experiment.recipe_name,
         "scale": choices.get("scale", DEFAULTS["scale"]),
-        "curve": curves.get(epochs) if batch_as_printed and not variant else None,
     }
 
 
@@ -187,8 +186,9 @@ def _entries(stack: Stack, hyper_parameters: Tree) -> Iterator[tuple[str, Any, s
         origin = stack.origins.get(key, "composition")
         if key.startswith("optim."):
             value = optimizer_value(key, value, hyper_parameters, origin)
-        elif key in ("data.root", "data.cache") and value is not None:
-            value = str(Path(str(value)).expanduser().resolve())
+        elif key in PLACES and value is not None:
+            place = Path(str(value)).expanduser()
+            value = str(place.resolve()) if key != "data.hub" or place.is_dir() else value
         yield key, value, origin
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,7 @@ class ImageClassification:
             raise UserError(
                 f"data.train_size={config.data.train_size} is less than one batch of {config.global_batch_size}"
             )
+        self.workers = min(config.data.workers, os.cpu_count() or 1)
         self.criterion = loss_by_name(config.loss.name)
         self.samples = UpdateSamples(
             seed=config.seed,
@@ -75,7 +77,7 @@ class ImageClassification:
             TrainReader(self.data.train, TrainTransform(config.augmentation, config.data), config.seed),
             self.samples,
             last_update=self.updates_per_epoch * config.total_epochs,
-            workers=config.data.workers,
+            workers=self.workers,
             pin_memory=part.device.type == "cuda",
         )
 
@@ -113,7 +115,7 @@ class ImageClassification:
             mine[start : start + batch_size] if n else mine[:1] for start, n in zip(starts, counts, strict=True)
         ]
         sums = torch.zeros(3, dtype=torch.float64, device=device)
-        answers = read_ahead(self.evaluation_reader, requests, self.config.data.workers, device.type == "cuda")
+        answers = read_ahead(self.evaluation_reader, requests, self.workers, device.type == "cuda")
         for (pixels, labels), n in zip(answers, counts, strict=True):
             images = self._as_input(self.normalise(pixels.to(device, non_blocking=True)))
             sums += _sums(_at_least_float32(module(images))[:n], labels.to(device, non_blocking=True)[:n])

@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from experiments.record.atomic import write_atomically
+from experiments.record.atomic import sync_folder, write_atomically
 
 
 def save(folder: Path, update: int, state: dict[str, Any], keep: int) -> Path:
     """Write the checkpoint of `update` and drop all but the newest `keep` (at least two)."""
-    folder.mkdir(exist_ok=True)
+    if not folder.exists():
+        folder.mkdir()
+        sync_folder(folder.parent)
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getbuffer()
@@ -42,6 +44,11 @@ def load_newest(folder: Path) -> tuple[dict[str, Any] | None, list[Path]]:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), refused
         refused.append(path)
     return None, refused
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged checkpoint, so that it is neither read again nor counted among those that are kept."""
+    path.rename(path.with_suffix(".damaged"))
 
 
 def _digest(content: bytes | memoryview) -> str:

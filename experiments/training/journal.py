@@ -24,7 +24,7 @@ class Journal:
         self._events = EventLog(directory.events_path)
         self._timing = Timing(directory.timing_path)
         self._tracker = open_tracker(config, directory)
-        self._clock = time.monotonic()
+        self.start_clock()
 
     def go_back(self, position: dict[str, Any] | None, update: int) -> None:
         """Begin this process's part of the run after `update`: cut the event log back to `position`, where it stood
@@ -45,12 +45,14 @@ class Journal:
         if self.writes:
             self._timing.note(kind, **values)
 
+    def start_clock(self) -> None:
+        """Training goes on now."""
+        self._clock = time.monotonic()
+
     def epoch(self, epoch: int, update: int, samples: int) -> None:
-        """Time the stretch since the last call: `samples` samples, up to the end of `epoch`."""
+        """Training reached the end of `epoch`: `samples` samples since `start_clock`."""
         if self.writes:
-            now = time.monotonic()
-            self._timing.epoch(epoch, update, now - self._clock, samples)
-            self._clock = now
+            self._timing.epoch(epoch, update, time.monotonic() - self._clock, samples)
 
     def position(self) -> dict[str, Any]:
         """Where the event log stands, once everything before is on disk."""

@@ -6,21 +6,25 @@ was killed and resumed performs the same updates, and writes the same events, as
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from timm.utils import ModelEmaV3
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from experiments import optimizers
-from experiments.optimizers.schedules import rate
+from experiments.optimizers.schedules import rate_of_update
 from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import seal
 from experiments.schema.budget import stop_update
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
+from experiments.schema.errors import UserError
 from experiments.training import checkpoint, memory, parallel
 from experiments.training.interruption import Interruption
 from experiments.training.journal import Journal
@@ -46,7 +50,7 @@ def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part) ->
     Every rank calls this; rank 0 alone writes. Raises UserError when another process holds the directory and
     NonFiniteLoss when the loss of an update is NaN or infinite: the last good checkpoint stays.
     """
-    with Interruption() as interruption, directory.hold() if part.rank == 0 else nullcontext():
+    with Interruption() as interruption, _held(directory, part):
         run = Run(config, directory, task, part)
         try:
             run.resume()
@@ -59,6 +63,22 @@ def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part) ->
             run.journal.close()
 
 
+@contextmanager
+def _held(directory: RunDirectory, part: Part) -> Iterator[None]:
+    """Hold the directory on rank 0. Every rank raises UserError where rank 0 cannot, so that none waits for it."""
+    with ExitStack() as stack:
+        problem = None
+        if part.rank == 0:
+            try:
+                stack.enter_context(directory.hold())
+            except UserError as error:
+                problem = error
+        (refused,) = parallel.sum_over_ranks([float(problem is not None)], part.device)
+        if refused:
+            raise problem or UserError("rank 0 cannot hold the run")
+        yield
+
+
 class Run:
     """State of a run between updates. What decides its future is in a checkpoint (`_save`, `_load`)."""
 
@@ -66,7 +86,7 @@ class Run:
         self.config, self.directory, self.task, self.part = config, directory, task, part
         self.total_updates = task.updates_per_epoch * config.total_epochs
         self.stop = min(self.total_updates, stop_update(config.stop_at, task.updates_per_epoch) or self.total_updates)
-        memory.reset_peak()
+        memory.reset_peak(part.device)
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)
         self.optimizer = optimizers.build(config.optim, task.module)
@@ -87,6 +107,8 @@ class Run:
         self.epoch_count = 0
         self.samples = 0  # trained on by this process since the journal last heard of it
         self.journal = Journal(config, directory, writes=part.rank == 0)
+        if self.journal.writes:  # of the data as they are now; beside training, for a large folder takes minutes
+            self.manifest = ThreadPoolExecutor(1).submit(task.manifest)
 
     def resume(self) -> None:
         """Load the newest good checkpoint, if any, and cut the event log back to where it stood then."""
@@ -96,27 +118,32 @@ class Run:
         self.journal.go_back(state["events"] if state else None, self.update)
         if state is None:
             self._begin()
-        for path in refused:
-            self.journal.note("checkpoint_refused", file=path.name, reason="its digest does not match")
         title = f"{self.config.exp} {self.config.optim['name']} seed {self.config.seed}"
         self.progress = RunProgress(title, self.total_updates, self.update, self.part.rank == 0)
-        for path in refused:
+        for path in refused if self.journal.writes else ():
+            checkpoint.set_aside(path)
+            self.journal.note("checkpoint_refused", file=path.name, reason="its digest does not match")
             self.progress.say(f"checkpoint {path.name} is damaged; the one before it is used")
 
     def go(self, interruption: Interruption) -> Outcome:
         """Perform the remaining updates and seal what was reached."""
+        self.journal.start_clock()
         if self.perform(interruption, until=self.stop):
             return self._finish()
         self._save()
         self.journal.note("interrupted", update=self.update)
+        parallel.wait_for_all(self.part.device)  # a rank that leaves early could take down the one that still writes
         return Outcome("interrupted")
 
     def perform(self, interruption: Interruption, until: int) -> bool:
         """Perform updates up to `until`; return False when an interruption ended them before."""
         while self.update < until:
             epoch, position = divmod(self.update, self.task.updates_per_epoch)
+            learning_rate = rate_of_update(
+                self.config.schedule, self.config.optim["lr"], self.update + 1, self.task.updates_per_epoch
+            )
             for group in self.optimizer.param_groups:
-                group["lr"] = rate(self.config.schedule, self.config.optim["lr"], epoch)
+                group["lr"] = learning_rate
             loss, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
             self.update += 1
             if self.ema is not None:
@@ -148,12 +175,13 @@ class Run:
         mean_loss = self.epoch_loss / self.epoch_count
         self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=rate_used)
         self.epoch_loss, self.epoch_count = 0.0, 0
-        if last or (epoch + 1) % self.config.evaluation.every == 0:
-            self._evaluate(epoch)
         self.journal.epoch(epoch, self.update, self.samples)
         self.samples = 0
+        if last or (epoch + 1) % self.config.evaluation.every == 0:
+            self._evaluate(epoch)
         if last or self.update == self.stop or (epoch + 1) % self.config.checkpoint.every == 0:
             self._save()
+        self.journal.start_clock()
 
     def _evaluate(self, epoch: int) -> None:
         how, world_size = self.config.distribute_batch_norm, self.part.world_size
@@ -180,7 +208,6 @@ class Run:
         if status == "finished":
             epoch = self.config.total_epochs - 1
             self.journal.event("end", epoch=epoch, update=self.update, status=status, parameters_digest=digest)
-        on_gpu = self.part.device.type == "cuda"
         record = seal(
             self.directory,
             status=status,
@@ -191,11 +218,16 @@ class Run:
                 "total_epochs": self.config.total_epochs,
             },
             parameters_digest=digest,
-            data=self.task.manifest(),
+            data=self.manifest.result(),
             optimizer=optimizers.describe(self.optimizer),
             threads=torch.get_num_threads(),
+            split={
+                "ranks": self.part.world_size,
+                "micro_batch": self.part.micro_batch,
+                "batch_norm": any(isinstance(module, _BatchNorm) for module in self.task.module.modules()),
+            },
             peak_memory_bytes=memory.peak_bytes(),
-            accelerator=torch.cuda.get_device_name(self.part.device) if on_gpu else None,
+            accelerator=memory.accelerator(self.part.device, self.part.world_size),
         )
         return Outcome(status, record)
 
@@ -203,7 +235,9 @@ class Run:
         """Write a checkpoint. Raises NonFiniteLoss rather than keep one that holds NaN or infinite parameters."""
         if not all(bool(parameter.isfinite().all()) for parameter in self.task.module.parameters()):
             raise NonFiniteLoss(f"parameters after update {self.update}: {first_non_finite(self.optimizer)}")
-        rank_buffers = parallel.gather_buffers(self.task.module, self.part.world_size)
+        world_size = self.part.world_size
+        rank_buffers = parallel.gather_buffers(self.task.module, world_size)
+        rank_ema_buffers = parallel.gather_buffers(self.ema.module, world_size) if self.ema is not None else None
         if not self.journal.writes:
             return
         state = {
@@ -215,6 +249,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "optimizer_ran": optimizers.describe(self.optimizer),
             "ema": self.ema.module.state_dict() if self.ema is not None else None,
+            "rank_ema_buffers": rank_ema_buffers,
             "scaler": self.scaler.state_dict(),
             "task": self.task.state(),
             "random": checkpoint.random_streams(),
@@ -225,13 +260,11 @@ class Run:
 
     def _load(self, state: dict[str, Any]) -> None:
         self.update, self.epoch_loss, self.epoch_count = state["update"], state["epoch_loss"], state["epoch_count"]
-        self.task.module.load_state_dict(state["module"])
-        buffers = state["rank_buffers"]
-        if buffers and len(buffers) == self.part.world_size:
-            self.task.module.load_state_dict(buffers[self.part.rank], strict=False)
+        parallel.restore(self.task.module, state["module"], state["rank_buffers"], self.part.rank, self.part.world_size)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema is not None:
-            self.ema.module.load_state_dict(state["ema"])
+            ema_buffers = state["rank_ema_buffers"]
+            parallel.restore(self.ema.module, state["ema"], ema_buffers, self.part.rank, self.part.world_size)
         self.scaler.load_state_dict(state["scaler"])
         self.task.load(state["task"])
         checkpoint.restore_random_streams(state["random"])

@@ -23,15 +23,19 @@ from experiments.schema.errors import UserError
 def choose_device(requested: str, local_rank: int) -> torch.device:
     """The device of this rank; `auto` takes a GPU when there is one.
 
-    Raises UserError when a GPU is asked for and absent.
+    Raises UserError when a GPU is asked for and absent, or when ranks would have to share one.
     """
     available = torch.cuda.is_available()
     if requested == "cuda" and not available:
         raise UserError("launch.device=cuda, but torch sees no GPU here; choose launch.device=cpu")
     if requested == "cpu" or not available:
         return torch.device("cpu")
-    device = torch.device("cuda", local_rank % torch.cuda.device_count())
+    ranks, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if ranks > gpus:
+        raise UserError(f"{ranks} ranks on this machine, which has {gpus} GPU(s): choose launch.devices={gpus}")
+    device = torch.device("cuda", local_rank % gpus)  # a task that is shown one GPU has that one as 0
     torch.cuda.set_device(device)
+    torch.backends.cudnn.benchmark = True  # as timm's script does: input shapes do not change
     return device
 
 
@@ -41,14 +45,13 @@ def process_group(device: torch.device) -> Iterator[tuple[int, int]]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield 0, 1
         return
-    joined_here = not dist.is_initialized()
-    if joined_here:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
+    if dist.is_initialized():
         yield dist.get_rank(), dist.get_world_size()
-    finally:
-        if joined_here:
-            dist.destroy_process_group()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    yield dist.get_rank(), dist.get_world_size()
+    # Not after an error: other ranks may be waiting in a collective, and taking the group down would wait for them.
+    dist.destroy_process_group()
 
 
 def wrap(module: nn.Module, world_size: int, device: torch.device, compiled: bool) -> nn.Module:
@@ -86,6 +89,24 @@ def share_batch_norm(module: nn.Module, world_size: int, how: str) -> None:
     `broadcast` takes rank 0's, `none` leaves each rank its own."""
     if world_size > 1 and how != "none":
         distribute_bn(module, world_size, reduce=how == "reduce")
+
+
+def wait_for_all(device: torch.device) -> None:
+    """Return when every rank has come here."""
+    sum_over_ranks([0.0], device)
+
+
+def restore(
+    module: nn.Module,
+    state: dict[str, torch.Tensor],
+    rank_buffers: list[dict[str, torch.Tensor]] | None,
+    rank: int,
+    world_size: int,
+) -> None:
+    """Load rank 0's `state`, and this rank's own buffers where as many ranks saved theirs (`gather_buffers`)."""
+    module.load_state_dict(state)
+    if rank_buffers and len(rank_buffers) == world_size:
+        module.load_state_dict(rank_buffers[rank], strict=False)
 
 
 def gather_buffers(module: nn.Module, world_size: int) -> list[dict[str, torch.Tensor]] | None:

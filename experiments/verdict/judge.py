@@ -66,6 +66,9 @@ def obstacle(record: dict[str, Any], reported: Reported) -> str:
     changed = [text for text in of_record.overrides(record) if not _names_dataset(text, reported)]
     if changed:
         return f"the command line changed the recipe ({', '.join(changed)})"
+    split, expected = record.get("split") or {}, record["config"].get("batch_per_device")
+    if split.get("batch_norm") and split["micro_batch"] != expected:
+        return f"batch norm saw {split['micro_batch']} samples at a time, the recipe's saw {expected}"
     if of_record.value(record, reported.metric) is None:
         return f"the record holds no finite {reported.metric}"
     return ""
@@ -124,7 +127,7 @@ def _kind(comparison: Comparison, direction: str, own: list[str], tolerance: flo
             return NOT_WITH_OUR_SETTINGS, settings
         return (BETTER if is_better else WORSE), ""
     if tolerance is not None and comparison.smallest_detectable > tolerance:
-        return INCONCLUSIVE, f", more than the {tolerance:g} that a verdict must be able to detect{settings}"
+        return REPRODUCED, f", weak: more than the {tolerance:g} that a verdict should be able to detect{settings}"
     return REPRODUCED, settings
 
 

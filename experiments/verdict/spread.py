@@ -12,7 +12,7 @@ from experiments.verdict import inputs
 @dataclass(frozen=True)
 class Spread:
     """Standard deviation `sd` of a metric over seeds, known with `degrees_of_freedom`, and its source.
-    `tolerance` is the difference that a comparison must be able to detect to be more than inconclusive."""
+    `tolerance` is the difference that a comparison should be able to detect; one that cannot is said to be weak."""
 
     sd: float
     degrees_of_freedom: int

@@ -97,7 +97,10 @@ def test_all_optimizers_of_a_table_run_the_same_batch_and_epochs_at_mini_scale(n
             base = [f"exp={name}", f"recipe={recipe}", f"epochs={epochs}", "scale=mini"]
             configs = [compose([*base, f"optim={optimizer}"])[0] for optimizer in section["optimizers"]]
             settings = {
-                (c.global_batch_size, c.batch_per_device, c.total_epochs, str(c.augmentation), str(c.loss), c.ema_decay)
+                (
+                    *(c.global_batch_size, c.batch_per_device, c.total_epochs, c.schedule.name, c.ema_decay),
+                    *(c.schedule.per_update, c.schedule.warmup_prefix, str(c.augmentation), str(c.loss)),
+                )
                 for c in configs
             }
             assert len(settings) == 1

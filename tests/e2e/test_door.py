@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def test_optimizer_facts(door):
         (["exp=vit_small", "optim.lr=high"], "optim.lr=high (command line): expected a number"),
         (["exp=vit_small", "precision=fp17"], "precision=fp17 (command line): no such value; did you mean"),
         (["exp=vit_small", "launch.micro_batch=3"], "launch.micro_batch=3 (command line): does not divide"),
-        (["exp=vit_small", "scale=paper"], "data.root="),
+        (["exp=vit_small", "launch.micro_batch=1"], "launch.micro_batch=1 (command line): odd"),
+        (["exp=vit_small", "scale=paper"], "scale=mini brings its own"),
+        (["exp=vit_small", "data=cifar10"], "data.root=FOLDER"),
         (["exp=vit_small", "scale=paper", "data.root=/nowhere/at/all"], "/nowhere/at/all"),
         (["table=t4", "scale=paper"], "data.root="),
     ],
@@ -50,12 +53,22 @@ def test_a_mistake_ends_with_2_and_one_message(door, tmp_path, arguments, messag
     assert answer.returncode == 2
     assert message in answer.stderr
     assert "Traceback" not in answer.stderr
+    assert ("brings its own" in answer.stderr) == ("scale=paper" in arguments)
     assert answer.stdout == ""
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_mistake_is_answered_without_torch(environment, tmp_path):
-    script = "import sys, run; print(run.main(['exp=vit_small', 'launch.devices=3']), 'torch' in sys.modules)"
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["launch.devices=3"],
+        ["batch_size=128", "launch=plan"],
+        ["optim=sam", "optim.base=foo"],
+        ["augmentation.auto_augment=foo"],
+    ],
+)
+def test_a_mistake_is_answered_without_torch(environment, tmp_path, arguments):
+    script = f"import sys, run; print(run.main(['exp=vit_small', *{arguments}]), 'torch' in sys.modules)"
     answer = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
@@ -74,6 +87,20 @@ def test_a_json_plan_is_all_there_is_on_standard_output(door, tmp_path):
     assert tree["n_parameters"] == 22_050_664
     assert list(tree["lr_at"]) == ["1"]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_reader_of_a_plan_may_leave(environment, tmp_path, form):
+    command = [sys.executable, str(paths.ROOT / "run.py"), "exp=vit_small", "launch=plan", f"launch.format={form}"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        answer = subprocess.run(
+            command, cwd=tmp_path, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    finally:
+        os.close(writing)
+    assert (answer.returncode, answer.stderr) == (0, "")
 
 
 def test_a_run_stops_at_a_point_and_is_not_run_again(door, tmp_path):

@@ -53,7 +53,7 @@ def test_stop_begins_no_other_run(folders: Path):
 
 
 def test_an_idle_child_leaves_on_sigterm(folders: Path):
-    child = Child(quiet=False)
+    child = Child(0, quiet=False)
     child.start(folders / "a")
     assert child.result() == USER_ERROR
     child.terminate()

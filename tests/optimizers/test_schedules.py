@@ -1,8 +1,10 @@
 """Rates per epoch: timm's scheduler, the jump after warm-up in the released runs, steps."""
 
+from dataclasses import replace
+
 import pytest
 
-from experiments.optimizers.schedules import rate, rates
+from experiments.optimizers.schedules import rate, rate_of_update, rates
 from experiments.schema.config import ScheduleConfig
 from experiments.schema.errors import UserError
 
@@ -79,10 +81,20 @@ def test_constant():
     assert rates(ScheduleConfig(name="constant", epochs=3), 0.3) == [0.3] * 3
 
 
-def test_the_same_functions_serve_a_schedule_per_update():
-    per_epoch, per_update = cosine(10, 2, min_lr=1e-4), cosine(1000, 200, min_lr=1e-4)
-    assert rate(per_update, 0.1, 500) == pytest.approx(rate(per_epoch, 0.1, 5))
-    assert rate(per_update, 0.1, 550) == pytest.approx(rate(per_epoch, 0.1, 5.5))
+def test_per_update_the_rate_moves_within_the_epoch():
+    schedule = replace(cosine(10, 2, min_lr=1e-4), per_update=True)
+    moving = [rate_of_update(schedule, 0.1, update, updates_per_epoch=4) for update in range(1, 45)]
+    assert moving[::4] == pytest.approx([*rates(schedule, 0.1), 0.0001], abs=1e-15)
+    assert len(set(moving[:40])) == 40
+    still = [rate_of_update(replace(schedule, per_update=False), 0.1, update, 4) for update in range(1, 45)]
+    assert [still[index] for index in (0, 3, 4, 7)] == [still[0], still[0], still[4], still[4]]
+
+
+def test_with_a_warm_up_prefix_the_cosine_begins_at_the_peak_and_spans_the_rest():
+    schedule = replace(cosine(10, 2, min_lr=0.0), warmup_prefix=True)
+    assert rate(schedule, 0.1, 2) == 0.1
+    assert rate(schedule, 0.1, 6) == pytest.approx(0.05)
+    assert rate(schedule, 0.1, 10) == 0.0
 
 
 def test_an_unknown_schedule_is_a_user_error():

@@ -67,5 +67,6 @@ def seal_at(directory: RunDirectory, update: int = UPDATES) -> Path:
         data={"name": "mnist", "sha256": "a" * 64, "sizes": {"train": 4000, "test": 1000}},
         optimizer={"name": "adan", "class": "Adan", "library": "adan", "version": None, "implementation": "foreach"},
         threads=1,
+        split={"ranks": 1, "micro_batch": 16, "batch_norm": False},
         peak_memory_bytes=123456789,
     )

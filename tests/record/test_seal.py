@@ -119,6 +119,7 @@ def test_the_end_of_the_log_must_fit_the_status(new_run, status):
             data={},
             optimizer={},
             threads=1,
+            split={},
             peak_memory_bytes=1,
         )
     assert directory.record() is None

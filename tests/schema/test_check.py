@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.schema.batches import accumulation, micro_batch
+from experiments.schema.batches import accumulation, micro_batch, unit
 from experiments.schema.budget import stop_update
-from experiments.schema.check import CHOICES, check
+from experiments.schema.check import CHOICES, check, origin
 from experiments.schema.compose import compose
+from experiments.schema.config import AugmentationConfig, RunConfig
 from experiments.schema.epochs import total_updates, updates_per_epoch
 from experiments.schema.errors import UserError
 
@@ -43,11 +44,84 @@ def composed(*arguments: str):
         (["stop_at=21"], "stop_at=21 .command line.*after 21 epochs"),
         (["launch.lr_at=[0]"], "launch.lr_at=.*1 to 5250"),
         (["launch.lr_at=[5251]"], "launch.lr_at=.*1 to 5250"),
+        (["stop_at=0"], "stop_at=0 .command line.*500updates"),
+        (["augmentation.auto_augment=foo"], "augmentation.auto_augment=foo .command line.*rand-m9.*3a"),
+        (["augmentation.auto_augment=randm-m9"], "augmentation.auto_augment=randm-m9 .*did you mean 'rand'"),
+        (["optim=sam", "optim.base=foo"], "optim.base=foo .command line.*choose from: .*adan.*sgd"),
+        (["optim=sam", "optim.base=adamv"], "optim.base=adamv .command line.*'adam"),
+        (["optim=sam", "optim.base=sam"], "optim.base=sam .command line.*'lamb'"),
+        (["data=cifar10", "data.train_size=0"], "data.train_size=0 .command line"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_would(arguments, message):
     with pytest.raises(UserError, match=message):
         check(composed(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["launch.micro_batch=1"], "launch.micro_batch=1 .command line.*odd.*did you mean 2"),
+        (
+            ["global_batch_size=18", "batch_per_device=18", "launch.micro_batch=9"],
+            "launch.micro_batch=9 .command line.*odd.*did you mean 6",
+        ),
+        (["batch_size=128"], "batch_size=128 .command line.*odd global batch of 1,.*did you mean 256"),
+        (["global_batch_size=15"], "global_batch_size=15 .command line.*odd.*did you mean 16"),
+        (["scale=paper", "batch_size=101", "batch_per_device=101"], "batch_size=101 .command line.*did you mean 102"),
+        (["scale=paper", "batch_size=202", "batch_per_device=101"], "batch_per_device=101 .*odd.*did you mean 2"),
+        (["launch.devices=16"], "launch.devices=16 .command line.*odd share.*did you mean 8"),
+        (["drop_last=false", "data.train_size=4003"], "drop_last=false .command line.*batch of 3.*did you mean true"),
+    ],
+)
+def test_mixup_needs_pairs_and_nothing_else_does(arguments, message):
+    with pytest.raises(UserError, match=message):
+        check(composed(*arguments))
+    check(composed(*arguments, "augmentation.mixup=0", "augmentation.cutmix=0"))
+
+
+def test_the_default_micro_batch_keeps_pairs_together():
+    config = composed("global_batch_size=18", "batch_per_device=9")
+    assert micro_batch(config, 1) == 6
+    config.augmentation.mixup = config.augmentation.cutmix = 0.0
+    assert micro_batch(config, 1) == 9
+
+
+@pytest.mark.parametrize("augmentation", [{}, {"mixup": 0.2}, {"cutmix": 1.0}, {"mixup": 0.2, "mixup_probability": 0}])
+def test_what_is_checked_for_pairs_is_what_is_dealt_in_pairs(augmentation):
+    from experiments.data.batch_augmentation import mixes
+
+    config = RunConfig(augmentation=AugmentationConfig(**augmentation))
+    assert (unit(config) == 2) == mixes(config.augmentation)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "place"),
+    [
+        (["data=cifar10"], "data.train_size", "configs/data/cifar10.yaml"),
+        ([], "data.image_size", "configs/data/mnist.yaml"),
+        (["data.image_size=30"], "data.image_size", "command line"),
+        ([], "optim.name", "configs/optim/adan.yaml"),
+        ([], "optim.lr", "configs/exp/vit_small.yaml"),
+        ([], "batch_size", "configs/exp/vit_small.yaml"),
+        (["batch_size=100"], "batch_size", "command line"),
+    ],
+)
+def test_origins_of_values(arguments, key, place):
+    assert origin(composed(*arguments), key) == place
+
+
+@pytest.mark.parametrize(("epochs", "near"), [(200, 150), (1, 150), (299, 300), (1000, 300)])
+def test_the_nearest_budget_is_named(epochs, near):
+    with pytest.raises(UserError, match=f"epochs={epochs} .command line.*150, 300; did you mean {near}"):
+        composed(f"epochs={epochs}")
+
+
+def test_a_relative_folder_of_the_hub_means_the_same_from_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert composed("data.hub=images").data.hub == str(tmp_path / "images")
+    assert composed("data.hub=ILSVRC/imagenet-1k").data.hub == "ILSVRC/imagenet-1k"
 
 
 def test_the_batch_of_batch_norm_must_divide_the_batch_at_paper_scale_too():

@@ -86,10 +86,45 @@ def test_provenance_names_the_narrowest_source(configs):
     levels = {key: fact["level"] for key, fact in config.provenance.items()}
     assert levels["optim.lr"] == "readme"
     assert levels["optim.weight_decay"] == "released_log"
-    assert levels["batch_per_device"] == "released_arguments"
+    assert levels["batch_per_device"] == "inferred"
     assert levels["schedule.warmup_epochs"] == "inferred"
     assert config.disagreements == ["README and arguments differ"]
     assert "optim.weight_decay" not in resolve(choices | {"epochs": 300}, {}, configs.path).provenance
+
+
+@pytest.mark.parametrize("released", ["released_arguments", "released_log"])
+@pytest.mark.parametrize(
+    ("optimizer", "own", "inherits"),
+    [
+        ("adan", "released_arguments", False),
+        ("adan", "released_log", False),
+        ("adan", "readme", True),
+        ("sgd", None, True),
+    ],
+)
+def test_what_was_released_of_adan_is_only_inferred_for_others(configs, released, optimizer, own, inherits):
+    """Of the recipe's facts in all four places: the experiment's, the recipe's, its budget's, and for one key."""
+    fact = {"level": released, "source": "args.yaml"}
+    experiment, recipe = configs.experiment, configs.experiment["recipes"]["long"]
+    experiment["provenance"] = {"default": fact, "evaluation.crop_pct": fact}
+    experiment["settings"]["evaluation"] = {"crop_pct": 0.9}
+    recipe["provenance"] = fact
+    recipe["budgets"][300] = {"loss": {"label_smoothing": 0.1}, "provenance": fact}
+    if own is not None:
+        recipe["optimizers"][optimizer]["provenance"]["default"]["level"] = own
+    provenance = resolve({"exp": "model", "optim": optimizer, "scale": "paper"}, {}, configs.write()).provenance
+    inferred = {"level": "inferred", "source": "as in the released Adan runs: args.yaml"}
+    for key in ("model.name", "evaluation.crop_pct", "batch_per_device", "loss.label_smoothing", "lr_scaling"):
+        assert provenance[key] == (inferred if inherits else fact), key
+    assert provenance["optim.lr"]["level"] == (own or "ours")
+
+
+@pytest.mark.parametrize("level", ["readme", "cited", "ours"])
+def test_other_facts_of_a_recipe_hold_for_every_optimizer(configs, level):
+    configs.experiment["recipes"]["long"]["provenance"] = fact = {"level": level, "source": "a page"}
+    for optimizer in ("adan", "sgd"):
+        choices = {"exp": "model", "optim": optimizer, "scale": "paper"}
+        assert resolve(choices, {}, configs.write()).provenance["batch_per_device"] == fact
 
 
 def test_mini_values_are_ours(configs):

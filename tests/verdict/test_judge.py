@@ -37,15 +37,28 @@ def verdict(records, id="T4-004"):
         ([80.2, 80.3, 80.4], "reproduced"),
         ([81.1, 81.2, 81.3], "better"),
         ([81.0, 81.1, 81.2], "reproduced"),
-        # sd 0.5: such seeds detect 5.6535 x 0.5 x 1.15470 = 3.26 points, more than the tolerance of 1.
-        ([80.2, 80.7, 81.2], "inconclusive"),
-        # Two seeds have one degree of freedom and detect 16.334 x 0.0707 x 1.2247 = 1.41 points.
-        ([80.6, 80.7], "inconclusive"),
+        ([80.2, 80.7, 81.2], "reproduced"),
+        ([80.6, 80.7], "reproduced"),
         ([70.0, 70.1], "worse"),
     ],
 )
 def test_kind_by_hand(results, values, kind):
     assert verdict(seeds(*values)).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("values", "weak"),
+    [
+        # sd 0.5: three such seeds detect 5.6535 x 0.5 x 1.15470 = 3.26 points, more than the tolerance of 1.
+        ([80.2, 80.7, 81.2], True),
+        # Two seeds have one degree of freedom and detect 16.334 x 0.0707 x 1.2247 = 1.41 points.
+        ([80.6, 80.7], True),
+        ([80.6, 80.7, 80.8], False),
+        ([80.7], False),
+    ],
+)
+def test_a_comparison_that_could_not_have_seen_a_point_is_said_to_be_weak(results, values, weak):
+    assert ("weak" in verdict(seeds(*values)).text) == weak
 
 
 def test_lower_is_better_where_the_metric_says_so(results):
@@ -112,7 +125,7 @@ def test_settings_of_ours_are_never_worse_whatever_the_draw(results):
     for _ in range(200):
         values = [draw.gauss(80.7, 1.5) for _ in range(draw.choice([1, 2, 3, 5]))]
         kinds.add(verdict(seeds(*values, config={"provenance": examples.OURS})).kind)
-    assert kinds == {"reproduced", "not reproduced with our settings", "inconclusive"}
+    assert kinds == {"reproduced", "not reproduced with our settings"}
 
 
 def test_one_setting_of_ours_in_any_seed_is_enough(results):
@@ -222,3 +235,12 @@ def test_the_repository_s_spread_is_what_its_source_says():
     assert spread.sd == pytest.approx(((0.10**2 + 0.12**2 + 0.09**2) / 3) ** 0.5, abs=5e-4)
     assert spread.degrees_of_freedom == 3 * (5 - 1) and "1706.02677" in spread.source
     assert load_spread("top1", "CIFAR-10") is None
+
+
+@pytest.mark.parametrize(("micro_batch", "kind"), [(256, "reproduced"), (32, "not comparable")])
+def test_batch_norm_over_another_micro_batch_is_not_the_recipe(results, micro_batch, kind):
+    split = {"ranks": 8, "micro_batch": micro_batch, "batch_norm": True}
+    assert verdict(seeds(80.7, split=split, config={"batch_per_device": 256})).kind == kind
+    assert (
+        verdict(seeds(80.7, split=split | {"batch_norm": False}, config={"batch_per_device": 256})).kind == "reproduced"
+    )
