@@ -60,20 +60,6 @@ def test_hub_directories_and_parquet_hold_the_same_images_as_the_folder(photogra
         data.load(imagenet(hub=str(parquet), cache=cache, num_classes=1000))
 
 
-def test_splits_that_nothing_reads_are_not_prepared(photographs, tmp_path):
-    datasets.disable_progress_bars()
-    place, cache = tmp_path / "parquet", str(tmp_path / "cache")
-    place.mkdir()
-    tables = datasets.load_dataset(str(photographs), cache_dir=cache)
-    for split, rows in (*tables.items(), ("test", tables["train"])):
-        rows.to_parquet(place / f"{split}-00000-of-00001.parquet")
-    loaded = data.load(imagenet(hub=str(place), cache=str(tmp_path / "second")))
-    assert (len(loaded.train), len(loaded.test)) == (12, 4)
-    prepared = {path.stem.split("-")[1] for path in (tmp_path / "second").rglob("*.arrow")}
-    assert prepared == {"train", "validation"}
-    assert str(tmp_path) not in loaded.source
-
-
 def test_a_hub_repository_that_is_not_there_is_a_users_mistake(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)

@@ -32,7 +32,7 @@ def test_a_record_holds_what_the_run_was_and_reached(finished_run):
         *("record_version", "run", "exp", "optim", "recipe", "scale", "seed", "epochs", "batch_size", "overrides"),
         *("status", "progress", "summary", "config_digest", "parameters_digest", "events", "timing", "wall_seconds"),
         *("samples_per_second", "restarts", "peak_memory_bytes", "code", "python", "packages", "hardware", "threads"),
-        *("optimizer", "data", "config", "digests", "record_digest"),
+        *("split", "optimizer", "data", "config", "digests", "record_digest"),
     }
 
 
