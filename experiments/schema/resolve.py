@@ -157,8 +157,6 @@ def _override(stack: Stack, key: str, value: Any, hyper_parameters: Tree) -> Non
     text = f"{key}={show(value)}"
     if key.split(".")[0] in DERIVED:
         raise UserError(f"{text} ({COMMAND_LINE}): {key} follows from other choices and cannot be set")
-    if key in hyper_parameters:
-        raise UserError(f"{text} ({COMMAND_LINE}): no such key; did you mean 'optim.{key}'?")
     if key.startswith("optim."):
         value = optimizer_value(key, value, hyper_parameters, COMMAND_LINE)
     elif words(expect_key(key, COMMAND_LINE)) == "a mapping" and key != "model.arguments":

@@ -21,6 +21,9 @@ from experiments.schema.errors import UserError, suggestion
 
 Tree = dict[str, Any]
 
+# Keys of `optim` that users of other trainers write without the section.
+HYPER_PARAMETERS = ("lr", "betas", "eps", "momentum", "weight_decay", "max_grad_norm", "no_prox")
+
 _WORDS: dict[Any, str] = {
     int: "an integer",
     float: "a number",
@@ -195,5 +198,7 @@ def _nearest(parts: list[str], depth: int, hints: dict[str, Any]) -> str:
         for section, kind in hints.items():
             if _is_section(kind) and part in _hints(kind):
                 return f"; did you mean '{section}.{part}'?"
+        if part in HYPER_PARAMETERS:
+            return f"; did you mean 'optim.{part}'?"
     before, after = ".".join([*parts[:depth], ""]), ".".join(["", *parts[depth + 1 :]])
     return suggestion(part, hints).replace("did you mean '", f"did you mean '{before}").replace("'?", f"{after}'?")

@@ -38,7 +38,7 @@ def test_optimizer_facts(door):
     ("arguments", "message"),
     [
         (["exp=vit_smal"], "exp=vit_smal (command line): no such experiment; did you mean 'vit_small'?"),
-        (["exp=vit_small", "lr=0.1"], "lr=0.1 (command line): no such key; did you mean 'optim.lr'?"),
+        (["exp=vit_small", "lr=0.1"], "lr (command line): no such key; did you mean 'optim.lr'?"),
         (["exp=vit_small", "optim.lr=high"], "optim.lr=high (command line): expected a number"),
         (["exp=vit_small", "precision=fp17"], "precision=fp17 (command line): no such value; did you mean"),
         (["exp=vit_small", "launch.micro_batch=3"], "launch.micro_batch=3 (command line): does not divide"),
