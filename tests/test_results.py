@@ -1,0 +1,35 @@
+"""What is committed under `results/` is what the suite would write: records verify, tables are up to date."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from experiments.record.verify import verify
+from experiments.report.tables import make_tables
+from experiments.schema import paths
+
+RECORDS = sorted(path.parent.name for path in (paths.ROOT / "results" / "records").glob("*/record.json"))
+
+
+@pytest.mark.parametrize("run", RECORDS)
+def test_a_committed_record_verifies(run):
+    assert verify(paths.ROOT / "results" / "records" / run) == []
+
+
+def test_committed_tables_are_those_that_the_committed_records_give(tmp_path: Path, monkeypatch):
+    results = tmp_path / "results"
+    listing = subprocess.run(["git", "ls-files", "results/records"], cwd=paths.ROOT, capture_output=True, text=True)
+    if not listing.stdout:
+        pytest.skip("not a git checkout: which records are committed is not known")
+    for name in listing.stdout.splitlines():
+        copy = results / Path(name).relative_to("results")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(paths.ROOT / name, copy)
+    monkeypatch.setenv("ADAN_RESULTS", str(results))
+    monkeypatch.setattr(paths, "RESULTS", results)
+    for path in make_tables():
+        assert path.read_text() == (paths.ROOT / "results" / "tables" / path.name).read_text(), path.name
