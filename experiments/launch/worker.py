@@ -20,6 +20,9 @@ from experiments.training.loop import Outcome, train
 from experiments.training.step import NonFiniteLoss
 from experiments.training.task import Part
 
+# Mini models are so small that a second thread costs more than it brings: 16.9 against 18.8 ms an update of ViT-S.
+THREADS_AT_MINI_SCALE = 1
+
 
 def run(path: Path) -> int:
     """Train the run of directory `path` as the rank that the environment says (0 of 1 by default).
@@ -37,8 +40,8 @@ def run(path: Path) -> int:
 
 def _train(directory: RunDirectory) -> Outcome:
     config = directory.config()
-    if config.launch.threads:
-        torch.set_num_threads(config.launch.threads)
+    if config.launch.threads or config.scale == "mini":
+        torch.set_num_threads(config.launch.threads or THREADS_AT_MINI_SCALE)
     device = parallel.choose_device(config.launch.device, int(os.environ.get("LOCAL_RANK", "0")))
     with parallel.process_group(device) as (rank, world_size):
         part = Part(rank, world_size, micro_batch(config, world_size), device)
