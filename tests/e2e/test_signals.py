@@ -29,7 +29,7 @@ def test_two_sigterms_to_all_processes_end_in_a_checkpoint(environment, tmp_path
         time.sleep(0.05)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 75, errors
-    assert "Traceback" not in errors
+    assert "DataLoader worker" not in errors, "no worker was lost"
 
 
 def test_ranks_whose_parent_is_killed_leave_and_the_same_command_goes_on(environment, door, tmp_path):

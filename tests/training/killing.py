@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def _die_at(stage: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def syncing(descriptor: int) -> None:
-        if stage == "half written":
+        if stage == "half written" and stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
             kill()
         fsync(descriptor)
