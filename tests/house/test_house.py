@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 import experiments
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ROOMS = re.findall(r"^`(\w+)`", experiments.__doc__ or "", re.MULTILINE)
 
 
