@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from adan_reference import ReferenceAdan
 
 from adan import Adan
+from experiments.conformance.reference import ReferenceAdan
 
 
 def group_of(*arrays):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from adan_reference import ReferenceAdan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adan import Adan
+from experiments.conformance.reference import ReferenceAdan
 
 FORMS = pytest.mark.parametrize("foreach", [True, False], ids=["foreach", "single"])
 
