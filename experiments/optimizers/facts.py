@@ -17,7 +17,9 @@ class OptimizerInfo:
     `defaults` holds every hyper-parameter with its default: these keys are the legal `optim.*` keys. `build` takes
     a list of parameter groups and the hyper-parameters as keywords and returns a `torch.optim.Optimizer`; it does
     its imports itself. `states` counts the floats kept per parameter at the defaults; `count_states`, where given,
-    counts them for other hyper-parameters. `differences` says how what runs differs from the paper, and why.
+    counts them for other hyper-parameters. `elementwise` tells whether a number's update depends on that number's own
+    parameter, gradients and states alone, so that a tensor may be stepped in parts (with clipping by norm off).
+    `differences` says how what runs differs from the paper, and why.
     """
 
     name: str
@@ -28,6 +30,7 @@ class OptimizerInfo:
     build: Callable[..., Any]
     differences: str = ""
     count_states: Callable[[Mapping[str, Any]], int] | None = None
+    elementwise: bool = False
 
     def complete(self, settings: Mapping[str, Any], origin: str = "optim") -> dict[str, Any]:
         """Return `settings` over the defaults, lists as tuples.

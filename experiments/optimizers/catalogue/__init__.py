@@ -1,0 +1,13 @@
+"""The optimizers of the suite: which implementation each name means, and how it differs from its paper.
+
+The rule: the update that produced the published numbers, from a library that is kept up. Where a library's default
+is something else, `differences` says what is used here and why. Versions behind the tables: the released runs used
+timm 0.6.1's optimizer factory; baselines of Table 3 come from the AdaBelief authors' code and its relatives.
+One module a family; `python run.py --optimizers` prints them all.
+"""
+
+from __future__ import annotations
+
+from experiments.optimizers.catalogue import adam, adam_variants, adan, momentum
+
+CATALOGUE = {entry.name: entry for family in (adan, momentum, adam, adam_variants) for entry in family.ENTRIES}

@@ -1,0 +1,70 @@
+"""Adam and its corrections: the same two moments."""
+
+from __future__ import annotations
+
+from experiments.optimizers import libraries
+from experiments.optimizers.facts import OptimizerInfo
+
+ENTRIES = [
+    OptimizerInfo(
+        name="adam",
+        library="torch",
+        states=2,
+        elementwise=True,
+        paper="Kingma and Ba, arXiv 1412.6980",
+        defaults={"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
+        build=libraries.adam,
+        differences="Weight decay, which the paper does not have, is coupled: added to the gradient (L2).",
+    ),
+    OptimizerInfo(
+        name="adamw",
+        library="torch",
+        states=2,
+        elementwise=True,
+        paper="Loshchilov and Hutter, arXiv 1711.05101",
+        defaults={"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
+        build=libraries.adamw,
+        differences="Decay is lr * weight_decay * theta with the scheduled lr; the paper has its own factor.",
+    ),
+    OptimizerInfo(
+        name="nadam",
+        library="torch",
+        states=2,
+        elementwise=True,
+        paper="Dozat 2016, 'Incorporating Nesterov momentum into Adam'",
+        defaults={
+            "lr": 2e-3,
+            "betas": (0.9, 0.999),
+            "eps": 1e-8,
+            "weight_decay": 0.0,
+            "momentum_decay": 4e-3,
+            "decoupled_weight_decay": False,
+        },
+        build=libraries.nadam,
+        differences=(
+            "The momentum schedule mu_t enters the look-ahead but m decays with the constant beta1, as in all "
+            "implementations. The same update as timm 0.6's 'nadam' (now NAdamLegacy), held to it by a test. "
+            "Weight decay, which the paper does not have, is coupled unless decoupled_weight_decay is set."
+        ),
+    ),
+    OptimizerInfo(
+        name="radam",
+        library="torch",
+        states=2,
+        elementwise=True,
+        paper="Liu et al., arXiv 1908.03265",
+        defaults={
+            "lr": 1e-3,
+            "betas": (0.9, 0.999),
+            "eps": 1e-8,
+            "weight_decay": 0.0,
+            "decoupled_weight_decay": True,
+        },
+        build=libraries.radam,
+        differences=(
+            "Rectified where rho_t > 5, as in the authors' code ('more conservative'); the paper says 4, which changes "
+            "the fifth step at beta2 = 0.999 and no other. eps is added before the bias correction of the root. "
+            "Weight decay is decoupled, as in the authors' code; torch couples it by default."
+        ),
+    ),
+]

@@ -1,0 +1,96 @@
+"""Adam with another denominator, with bounds, or with layer-wise rates."""
+
+from __future__ import annotations
+
+from experiments.optimizers import libraries
+from experiments.optimizers.facts import OptimizerInfo
+
+ENTRIES = [
+    OptimizerInfo(
+        name="adabound",
+        library="pytorch_optimizer",
+        states=2,
+        elementwise=True,
+        paper="Luo et al., arXiv 1902.09843",
+        defaults={
+            "lr": 1e-3,
+            "betas": (0.9, 0.999),
+            "eps": 1e-8,
+            "weight_decay": 0.0,
+            "final_lr": 0.1,
+            "gamma": 1e-3,
+            "amsbound": False,
+        },
+        build=libraries.adabound,
+        differences=(
+            "As the authors' code: bias correction and no 1/sqrt(t) (the paper's Algorithm 2 has it the other way), "
+            "bounds from final_lr and gamma scaled by lr / the first lr, weight decay coupled. The library decouples "
+            "it by default, adds 1e-15 under the root, counts steps per group, and adds the decay to p.grad itself."
+        ),
+        count_states=lambda settings: 3 if settings["amsbound"] else 2,
+    ),
+    OptimizerInfo(
+        name="padam",
+        library="experiments",
+        states=3,
+        elementwise=True,
+        paper="Chen et al., arXiv 1806.06763, Algorithm 1",
+        defaults={
+            "lr": 0.1,
+            "betas": (0.9, 0.999),
+            "eps": 1e-8,
+            "weight_decay": 0.0,
+            "partial": 0.125,
+            "bias_correction": False,
+        },
+        build=libraries.padam,
+        differences=(
+            "Ours (padam.py): pytorch_optimizer's PAdam lacks the AMSGrad maximum. `partial` is the paper's p (the "
+            "denominator is the maximum to the power p); eps, from the authors' code, keeps it from zero. The paper "
+            "corrects no bias, the authors' code by sqrt(1 - beta2^t) / (1 - beta1^t): bias_correction. "
+            "Weight decay is coupled."
+        ),
+    ),
+    OptimizerInfo(
+        name="adabelief",
+        library="timm",
+        states=2,
+        elementwise=True,
+        paper="Zhuang et al., arXiv 2010.07468, Algorithm 2",
+        defaults={
+            "lr": 1e-3,
+            "betas": (0.9, 0.999),
+            "eps": 1e-16,
+            "weight_decay": 0.0,
+            "decoupled_weight_decay": True,
+            "rectify": False,
+        },
+        build=libraries.adabelief,
+        differences=(
+            "As the paper and its code: eps is added to s itself at every step (and again outside the root), and the "
+            "deviation g - m uses the new m. The paper does not rectify; adabelief-pytorch does by default from 0.1 "
+            "on, and so does timm. Its ImageNet run has eps 1e-8; 1e-16 is the later default of the code. "
+            "pytorch_optimizer's counts steps per group and modifies p.grad, so timm's is used."
+        ),
+    ),
+    OptimizerInfo(
+        name="lamb",
+        library="timm",
+        states=2,
+        paper="You et al., arXiv 1904.00962",
+        defaults={
+            "lr": 1e-3,
+            "betas": (0.9, 0.999),
+            "eps": 1e-6,
+            "weight_decay": 0.0,
+            "max_grad_norm": 1.0,
+            "always_adapt": False,
+        },
+        build=libraries.lamb,
+        differences=(
+            "timm's is NVLAMB, which the released runs used: gradients are first scaled to a global norm of at most "
+            "max_grad_norm, and parameters without weight decay take no trust ratio. The paper's LAMB is "
+            "max_grad_norm 0 and always_adapt true. Steps are counted per group."
+        ),
+    ),
+]

@@ -1,0 +1,30 @@
+"""Adan: whose claims this suite checks."""
+
+from __future__ import annotations
+
+from experiments.optimizers import libraries
+from experiments.optimizers.facts import OptimizerInfo
+
+ENTRIES = [
+    OptimizerInfo(
+        name="adan",
+        library="adan",
+        states=4,
+        elementwise=True,
+        paper="Xie et al., arXiv 2208.06677, Algorithm 1",
+        defaults={
+            "lr": 1e-3,
+            "betas": (0.98, 0.92, 0.99),
+            "eps": 1e-8,
+            "weight_decay": 0.0,
+            "max_grad_norm": 0.0,
+            "no_prox": False,
+        },
+        build=libraries.adan,
+        differences=(
+            "Ours, with the numbers of the authors' code: moments start at zero and are bias-corrected (Algorithm 1 "
+            "starts them at the first gradient), eps outside the root. Steps are counted per parameter, max_grad_norm "
+            "is read per group, gradients are not modified; see adan/optimizer.py."
+        ),
+    ),
+]
