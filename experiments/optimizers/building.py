@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
+from experiments.optimizers.facts import library_version
+from experiments.optimizers.muon import MuonWithAdamW
 from experiments.optimizers.parameter_groups import parameter_groups
 from experiments.optimizers.registry import resolve
 from experiments.optimizers.sam import SAM
 from experiments.schema.errors import UserError
-
-OUR_PACKAGES = ("adan", "experiments")
-OUR_DISTRIBUTION = "adan-reproduction"
 
 
 def build(optim: Mapping[str, Any], module: nn.Module) -> Optimizer:
@@ -33,30 +31,26 @@ def build(optim: Mapping[str, Any], module: nn.Module) -> Optimizer:
 def describe(optimizer: Optimizer) -> dict[str, Any]:
     """See `experiments.optimizers.describe`."""
     library = type(optimizer).__module__.partition(".")[0]
-    distribution = OUR_DISTRIBUTION if library in OUR_PACKAGES else library
     facts = {
         "name": getattr(optimizer, "registry_name", type(optimizer).__name__.lower()),
         "class": f"{type(optimizer).__module__}.{type(optimizer).__qualname__}",
         "library": library,
-        "version": _version(distribution),
+        "version": library_version(library),
         "implementation": _implementation(optimizer),
     }
     if isinstance(optimizer, SAM):
         facts["base"] = describe(optimizer.base)
+    if isinstance(optimizer, MuonWithAdamW):
+        facts["parts"] = [describe(part) for part in optimizer.parts]
     return facts
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _implementation(optimizer: Optimizer) -> str:
     """Which of its forms the optimizer runs: as it says itself, as its flags say, or by its library's rule."""
     if isinstance(optimizer, SAM):
         return _implementation(optimizer.base)
+    if isinstance(optimizer, MuonWithAdamW):
+        return ", ".join(f"{type(part).__name__}: {_implementation(part)}" for part in optimizer.parts)
     told = getattr(optimizer, "implementation", None)
     if told is not None:
         return told

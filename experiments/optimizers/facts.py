@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from numbers import Real
 from typing import Any
 
 from experiments.schema.errors import UserError, suggestion
+
+BYTES_PER_FLOAT = 4  # states are fp32 unless a run is fp64
+# The tensor whose floats per parameter `states` gives, where they depend on the shape.
+MATRIX = (1024, 1024)
+OUR_PACKAGES = ("adan", "experiments")
+OUR_DISTRIBUTION = "adan-reproduction"
+
+Settings = Mapping[str, Any]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -16,23 +27,34 @@ class OptimizerInfo:
 
     `defaults` holds every hyper-parameter with its default: these keys are the legal `optim.*` keys. `build` takes
     a list of parameter groups and the hyper-parameters as keywords and returns a `torch.optim.Optimizer`; it does
-    its imports itself. `states` counts the floats kept per parameter at the defaults; `count_states`, where given,
-    counts them for other hyper-parameters. `elementwise` tells whether a number's update depends on that number's own
-    parameter, gradients and states alone, so that a tensor may be stepped in parts (with clipping by norm off).
-    `differences` says how what runs differs from the paper, and why.
+    its imports itself. `library` is the distribution that the update comes from.
+
+    `states` counts the floats kept per parameter at the defaults, after a step; `count_states(settings)`, where given,
+    counts them for other hyper-parameters. `count_floats(settings, shape, name)`, where given, counts the floats kept
+    for one tensor whose states are not of its own shape; `states` is then that of a 1024 x 1024 matrix.
+
+    `elementwise` tells whether a number's update depends on that number's own parameter, gradients and states alone,
+    so that parts of a tensor may be stepped apart (with clipping by norm off). `differences` says how what runs
+    differs from the paper, which defaults are neither the paper's nor the library's, and why.
     """
 
     name: str
     library: str
-    states: int
+    states: float
     paper: str
     defaults: Mapping[str, Any]
     build: Callable[..., Any]
     differences: str = ""
-    count_states: Callable[[Mapping[str, Any]], int] | None = None
+    count_states: Callable[[Settings], float] | None = None
+    count_floats: Callable[[Settings, Shape, str], int] | None = None
     elementwise: bool = False
 
-    def complete(self, settings: Mapping[str, Any], origin: str = "optim") -> dict[str, Any]:
+    @property
+    def version(self) -> str:
+        """The installed version of `library`."""
+        return library_version(self.library)
+
+    def complete(self, settings: Settings, origin: str = "optim") -> dict[str, Any]:
         """Return `settings` over the defaults, lists as tuples.
 
         UserError for a key that is no hyper-parameter or a value that is not the kind of thing its default is.
@@ -45,9 +67,25 @@ class OptimizerInfo:
         merged = {**self.defaults, **settings}
         return {key: tuple(value) if isinstance(value, list) else value for key, value in merged.items()}
 
-    def states_with(self, settings: Mapping[str, Any]) -> int:
+    def states_with(self, settings: Settings) -> float:
         """Floats of state per parameter with these hyper-parameters (absent ones at their defaults)."""
+        if self.count_floats is not None:
+            return self.floats(settings, MATRIX) / math.prod(MATRIX)
         return self.count_states({**self.defaults, **settings}) if self.count_states else self.states
+
+    def floats(self, settings: Settings, shape: Shape, name: str = "") -> int:
+        """Floats of state for one parameter of this shape; some optimizers (Muon) go by its name, too."""
+        if self.count_floats is not None:
+            return self.count_floats({**self.defaults, **settings}, shape, name)
+        return round(self.states_with(settings) * math.prod(shape))
+
+
+def library_version(library: str) -> str:
+    """The installed version of a distribution, `unknown` where there is none; our packages have one in common."""
+    try:
+        return version(OUR_DISTRIBUTION if library in OUR_PACKAGES else library)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _check_kind(key: str, value: Any, default: Any) -> None:

@@ -88,3 +88,72 @@ def adabelief(groups: Groups, *, decoupled_weight_decay: bool, **settings: Any) 
     from timm.optim.adabelief import AdaBelief
 
     return AdaBelief(groups, decoupled_decay=decoupled_weight_decay, **settings)
+
+
+def adagrad(groups: Groups, **settings: Any) -> Optimizer:
+    from torch.optim import Adagrad
+
+    return Adagrad(groups, **settings)
+
+
+def adadelta(groups: Groups, **settings: Any) -> Optimizer:
+    from torch.optim import Adadelta
+
+    return Adadelta(groups, **settings)
+
+
+def rmsprop(groups: Groups, **settings: Any) -> Optimizer:
+    from torch.optim import RMSprop
+
+    return RMSprop(groups, **settings)
+
+
+def adafactor(groups: Groups, *, eps1: float, eps2: float, clip_threshold: float, **settings: Any) -> Optimizer:
+    from torch.optim import Adafactor
+
+    return Adafactor(groups, eps=(eps1, eps2), d=clip_threshold, **settings)
+
+
+def amsgrad(groups: Groups, *, bias_correction: bool, **settings: Any) -> Optimizer:
+    """torch's, or without bias correction the paper's, which is Padam at p = 1/2."""
+    if not bias_correction:
+        return padam(groups, partial=0.5, bias_correction=False, **settings)
+    from torch.optim import Adam
+
+    return Adam(groups, amsgrad=True, **settings)
+
+
+def nadamw(groups: Groups, **settings: Any) -> Optimizer:
+    from timm.optim.nadamw import NAdamW
+
+    return NAdamW(groups, **settings)
+
+
+def adamod(groups: Groups, **settings: Any) -> Optimizer:
+    from pytorch_optimizer import AdaMod
+
+    return AdaMod(groups, weight_decouple=True, foreach=True, **settings)
+
+
+def yogi(groups: Groups, **settings: Any) -> Optimizer:
+    from pytorch_optimizer import Yogi
+
+    return Yogi(groups, weight_decouple=False, foreach=True, **settings)
+
+
+def lars(groups: Groups, **settings: Any) -> Optimizer:
+    from timm.optim.lars import Lars
+
+    return Lars(groups, **settings)
+
+
+def lion(groups: Groups, **settings: Any) -> Optimizer:
+    from timm.optim.lion import Lion
+
+    return Lion(groups, **settings)
+
+
+def muon(groups: Groups, **settings: Any) -> Optimizer:
+    from experiments.optimizers.muon import MuonWithAdamW
+
+    return MuonWithAdamW(groups, **settings)

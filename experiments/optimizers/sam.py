@@ -17,7 +17,7 @@ class SAM(Optimizer):
 
     `adaptive` scales by the weights' size (ASAM, arXiv 2102.11600): e = rho theta^2 g / |theta g|. Groups and
     states are those of `base`, so that learning rates, checkpoints and inspection work on this object directly;
-    `rho` and `adaptive` stand in the groups.
+    `sam_rho` and `sam_adaptive` stand in the groups (AdaDelta has a `rho` of its own there).
 
     Each step needs a second pass over the same batch. Either `step(closure)`, with the gradients of the batch in
     `.grad` and a `closure()` that runs forward and backward again; or, where something stands in between (a
@@ -28,13 +28,16 @@ class SAM(Optimizer):
     def __init__(self, base: Optimizer, rho: float = 0.05, adaptive: bool = False) -> None:
         if not 0.0 <= rho < float("inf"):
             raise ValueError(f"rho must be at least 0 and finite, not {rho}")
-        super().__init__(base.param_groups, {"rho": rho, "adaptive": adaptive})
+        super().__init__(base.param_groups, {"sam_rho": rho, "sam_adaptive": adaptive})
         self.base = base
         self._adopt()
 
     def _adopt(self) -> None:
         self.param_groups = self.base.param_groups
         self.state = self.base.state
+        for group in self.param_groups:  # those of a checkpoint may be of another base, or older than these keys
+            for key, value in self.defaults.items():
+                group.setdefault(key, value)
         self._originals: list[tuple[Tensor, Tensor]] = []
         self._saw_second_pass = False
 
@@ -71,11 +74,11 @@ class SAM(Optimizer):
         members = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
         if not members:
             return
-        norm = get_total_norm([p * p.grad if group["adaptive"] else p.grad for p, group in members])
+        norm = get_total_norm([p * p.grad if group["sam_adaptive"] else p.grad for p, group in members])
         for parameter, group in members:
             self._originals.append((parameter, parameter.clone()))
-            direction = parameter.square() * parameter.grad if group["adaptive"] else parameter.grad
-            scale = group["rho"] / (norm + 1e-12)
+            direction = parameter.square() * parameter.grad if group["sam_adaptive"] else parameter.grad
+            scale = group["sam_rho"] / (norm + 1e-12)
             parameter.add_(direction * scale.to(parameter.device, parameter.dtype))
 
     @torch.no_grad()

@@ -15,6 +15,10 @@ from experiments.schema.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "optim"
 TABLE_NAMES = ["adabelief", "adabound", "adam", "adamw", "adan", "lamb", "nadam", "padam", "radam", "sam", "sgd"]
+BUILT_IN = [
+    *TABLE_NAMES,
+    *("adadelta", "adafactor", "adagrad", "adamod", "amsgrad", "lars", "lion", "muon", "nadamw", "rmsprop", "yogi"),
+]
 
 
 def model():
@@ -37,10 +41,10 @@ def test_names_and_facts_need_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CONFIGS.parents[1])
     assert done.returncode == 0, done.stderr
-    assert set(TABLE_NAMES) <= set(done.stdout.split())
+    assert set(BUILT_IN) <= set(done.stdout.split())
 
 
-@pytest.mark.parametrize("name", TABLE_NAMES)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_the_optim_file_holds_exactly_the_hyper_parameters_of_the_registry(name):
     held = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
     assert held.pop("name") == name
@@ -49,22 +53,57 @@ def test_the_optim_file_holds_exactly_the_hyper_parameters_of_the_registry(name)
     assert held == listed
 
 
-@pytest.mark.parametrize("name", TABLE_NAMES)
-def test_states_are_as_many_floats_as_the_plan_counts(name):
-    module = model()
-    optimizer = optimizers.build({"name": name, "lr": 0.01}, module)
-    backward(module)
-    optimizer.step(lambda: backward(module))
-    floats = sum(
-        value.numel()
-        for state in optimizer.state.values()
-        for value in state.values()
-        if isinstance(value, torch.Tensor) and value.ndim > 0
-    )
-    weights_kept_between_passes = 1 if name == "sam" else 0
-    parameters = sum(p.numel() for p in module.parameters())
-    assert floats / parameters + weights_kept_between_passes == optimizers.info(name).states
-    assert optimizers.info(name).states_with({}) == optimizers.info(name).states
+class Convolutional(torch.nn.Sequential):
+    """A kernel of a convolution, norms, hidden matrices and a head: all that states may depend on."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = torch.nn.Conv2d(1, 4, kernel_size=(2, 3)), torch.nn.BatchNorm2d(4)
+        self.hidden, self.head = torch.nn.Linear(4, 8), torch.nn.Linear(8, 2)
+
+    def forward(self, images):
+        return self.head(self.hidden(self.norm(self.stem(images)).mean((2, 3))))
+
+
+@pytest.mark.parametrize(
+    "optim",
+    [
+        *({"name": name} for name in BUILT_IN),
+        {"name": "sgd", "nesterov": False, "momentum": 0.0},
+        {"name": "lars", "momentum": 0.0},
+        {"name": "rmsprop", "momentum": 0.9},
+        {"name": "rmsprop", "momentum": 0.9, "centered": True},
+        {"name": "adabound", "amsbound": True},
+        {"name": "amsgrad", "bias_correction": False},
+        {"name": "muon", "adamw_names": "nothing"},
+        {"name": "sam", "base": "adan"},
+        {"name": "sam", "base": "adafactor"},
+        {"name": "sam", "base": "muon"},
+    ],
+    ids=lambda optim: " ".join(f"{value}" if key == "name" else f"{key}={value}" for key, value in optim.items()),
+)
+def test_states_are_as_many_floats_as_the_registry_counts(optim):
+    module = Convolutional()
+    optimizer = optimizers.build(optim, module)
+
+    def backward():
+        module(torch.randn(5, 1, 6, 6)).square().sum().backward()
+
+    backward()
+    optimizer.step(backward)
+    info = optimizers.info(optim["name"])
+    settings = {key: value for key, value in optim.items() if key != "name"}
+    for name, parameter in module.named_parameters():
+        kept = [value for value in optimizer.state[parameter].values() if isinstance(value, torch.Tensor)]
+        floats = sum(value.numel() for value in kept if value.ndim > 0)
+        weights_kept_between_passes = parameter.numel() if info.name == "sam" else 0
+        assert floats + weights_kept_between_passes == info.floats(settings, tuple(parameter.shape), name), name
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_states_that_are_printed_are_those_of_a_matrix(name):
+    info = optimizers.info(name)
+    assert info.states == info.states_with({}) == info.floats({}, (1024, 1024)) / 1024**2
 
 
 def test_states_follow_the_hyper_parameters():
@@ -74,7 +113,7 @@ def test_states_follow_the_hyper_parameters():
     assert optimizers.info("adabound").states_with({"amsbound": True}) == 3
 
 
-@pytest.mark.parametrize("name", TABLE_NAMES)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_training_lowers_the_loss_and_resumes_bitwise(name):
     def trained(steps, module, optimizer):
         for _ in range(steps):
@@ -115,12 +154,16 @@ def pickled(state_dict):
 
 
 def test_the_record_learns_what_ran():
-    facts = optimizers.describe(optimizers.build({"name": "adan"}, model()))
+    adan = optimizers.build({"name": "adan"}, model())
+    facts = optimizers.describe(adan)
     assert facts["name"] == "adan" and facts["class"] == "adan.optimizer.Adan"
-    assert facts["implementation"] == "foreach"
+    assert facts["implementation"] == adan.implementation
     facts = optimizers.describe(optimizers.build({"name": "sam", "base": "adamw"}, model()))
     assert facts["base"]["class"] == "torch.optim.adamw.AdamW"
     assert facts["base"]["version"] == torch.__version__.partition("+")[0]
+    facts = optimizers.describe(optimizers.build({"name": "muon"}, model()))
+    assert [part["class"].rpartition(".")[2] for part in facts["parts"]] == ["Muon", "AdamW"]
+    assert facts["implementation"] == "Muon: single-tensor, AdamW: single-tensor"
     assert optimizers.describe(torch.optim.Adam(model().parameters(), foreach=True))["implementation"] == "foreach"
 
 
@@ -135,6 +178,9 @@ def test_the_record_learns_what_ran():
         ({"name": "adan", "lr": -1.0}, r"optim=adan refuses .*lr must be at least 0"),
         ({"name": "sgd", "momentum": 0.0}, r"optim=sgd refuses .*Nesterov"),
         ({"name": "padam", "partial": 0.75}, r"optim=padam refuses .*partial must lie"),
+        ({"name": "muon", "adjust_lr": "orginal"}, r"optim=muon refuses .*orginal"),
+        ({"name": "muon", "adamw_lr_ratio": -1.0}, r"optim=muon refuses .*adamw_lr_ratio must"),
+        ({"name": "adafactor", "clip_threshold": 0.5}, r"optim=adafactor refuses .*threshold"),
         ({"name": "adabound", "gamma": -1.0}, r"optim=adabound refuses .*gamma"),
     ],
 )

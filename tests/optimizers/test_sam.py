@@ -2,9 +2,14 @@
 
 import copy
 import pickle
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import pytest
+import reference_adam
+import reference_momentum
+import reference_second_moment
 import torch
 
 from experiments import optimizers
@@ -40,20 +45,29 @@ def take_steps(module, optimizer, steps):
         optimizer.step(closure)
 
 
+BASES = {
+    "heavy ball": ("sgd", {"momentum": 0.9, "nesterov": False}, reference_momentum.sgd),
+    "nesterov": ("sgd", {"momentum": 0.9, "nesterov": True}, reference_momentum.sgd),
+    "adam": ("adam", {"betas": (0.8, 0.95), "eps": 1e-8}, reference_adam.adam),
+    "adamw": ("adamw", {"betas": (0.8, 0.95), "eps": 1e-8}, partial(reference_adam.adam, decoupled=True)),
+    "adadelta, which has a rho of its own": ("adadelta", {"rho": 0.9, "eps": 1e-3}, reference_second_moment.adadelta),
+}
+
+
 @pytest.mark.parametrize("adaptive", [False, True], ids=["sam", "asam"])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1], ids=["no decay", "decay"])
-def test_fifty_steps_equal_a_float64_reference(weight_decay, adaptive):
+@pytest.mark.parametrize("base", BASES)
+def test_fifty_steps_equal_a_float64_reference(base, weight_decay, adaptive):
+    name, settings, reference = BASES[base]
     module = Quadratic()
     optim = {"name": "sam", "lr": 0.02, "rho": 0.3, "adaptive": adaptive, "weight_decay": weight_decay}
-    optimizer = optimizers.build({**optim, "decay_bias_and_norm": True}, module)
-    theta, m, curvature = module.flat().detach().numpy(), None, module.curvature.numpy()
-    for _ in range(50):
-        grad = curvature * (theta - 1)
-        size = theta**2 if adaptive else 1.0
-        norm = np.linalg.norm(theta * grad if adaptive else grad)
-        g = curvature * (theta + 0.3 * size * grad / (norm + 1e-12) - 1) + weight_decay * theta
-        m = g if m is None else 0.9 * m + g
-        theta = theta - 0.02 * (g + 0.9 * m)
+    optimizer = optimizers.build(
+        {**optim, "base": name, "base_settings": settings, "decay_bias_and_norm": True}, module
+    )
+    curvature, path = module.curvature.numpy(), [module.flat().detach().numpy()]
+    grads = reference_momentum.at_perturbed(lambda theta: curvature * (theta - 1), path, 0.3, adaptive)
+    for theta in islice(reference(path[0], grads, lr=0.02, weight_decay=weight_decay, **settings), 50):
+        path.append(theta)
         take_steps(module, optimizer, 1)
         np.testing.assert_allclose(module.flat().detach().numpy(), theta, rtol=1e-12, atol=1e-12)
 
@@ -172,7 +186,7 @@ def test_parameters_added_later_are_perturbed_too():
     module = Quadratic()
     optimizer = SAM(torch.optim.SGD([module.first], lr=0.1), rho=0.2)
     optimizer.add_param_group({"params": [module.second]})
-    assert [group["rho"] for group in optimizer.param_groups] == [0.2, 0.2]
+    assert [group["sam_rho"] for group in optimizer.param_groups] == [0.2, 0.2]
     before = module.second.item()
     take_steps(module, optimizer, 1)
     assert module.second.item() != before

@@ -8,6 +8,7 @@ One module a family; `python run.py --optimizers` prints them all.
 
 from __future__ import annotations
 
-from experiments.optimizers.catalogue import adam, adam_variants, adan, momentum
+from experiments.optimizers.catalogue import adam, adam_variants, adan, momentum, second_moment
 
-CATALOGUE = {entry.name: entry for family in (adan, momentum, adam, adam_variants) for entry in family.ENTRIES}
+FAMILIES = (adan, momentum, second_moment, adam, adam_variants)
+CATALOGUE = {entry.name: entry for family in FAMILIES for entry in family.ENTRIES}

@@ -27,6 +27,27 @@ ENTRIES = [
         differences="Decay is lr * weight_decay * theta with the scheduled lr; the paper has its own factor.",
     ),
     OptimizerInfo(
+        name="amsgrad",
+        library="torch",
+        states=3,
+        elementwise=True,
+        paper="Reddi, Kale and Kumar, arXiv 1904.09237, Algorithm 2",
+        defaults={
+            "lr": 1e-3,
+            "betas": (0.9, 0.999),
+            "eps": 1e-8,
+            "weight_decay": 0.0,
+            "bias_correction": True,
+        },
+        build=libraries.amsgrad,
+        differences=(
+            "torch's Adam with amsgrad: the maximum is of the raw second moments and is corrected afterwards, like the "
+            "first moment; that is what the name means in published comparisons. The paper's Algorithm 2 corrects "
+            "neither, for simplicity: bias_correction false, which runs padam.py at p = 1/2. eps, which the paper does "
+            "not have, is outside the root. Weight decay is coupled."
+        ),
+    ),
+    OptimizerInfo(
         name="nadam",
         library="torch",
         states=2,
@@ -45,6 +66,20 @@ ENTRIES = [
             "The momentum schedule mu_t enters the look-ahead but m decays with the constant beta1, as in all "
             "implementations. The same update as timm 0.6's 'nadam' (now NAdamLegacy), held to it by a test. "
             "Weight decay, which the paper does not have, is coupled unless decoupled_weight_decay is set."
+        ),
+    ),
+    OptimizerInfo(
+        name="nadamw",
+        library="timm",
+        states=2,
+        elementwise=True,
+        paper="Choi et al., arXiv 1910.05446, Table 1, decay as arXiv 1711.05101; MLCommons algorithmic-efficiency",
+        defaults={"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
+        build=libraries.nadamw,
+        differences=(
+            "The look-ahead beta1 m + (1 - beta1) g is corrected by 1 - beta1^t, as MLCommons does, without Dozat's "
+            "schedule of momenta: torch's NAdam with decoupled decay is another update (here: nadam with "
+            "decoupled_weight_decay true). No clipping of the update, no cautious mask."
         ),
     ),
     OptimizerInfo(

@@ -30,6 +30,23 @@ ENTRIES = [
         count_states=lambda settings: 3 if settings["amsbound"] else 2,
     ),
     OptimizerInfo(
+        name="adamod",
+        library="pytorch_optimizer",
+        states=3,
+        elementwise=True,
+        paper="Ding et al., arXiv 1910.12249, Algorithm 1",
+        defaults={"lr": 1e-3, "betas": (0.9, 0.999, 0.999), "eps": 1e-8, "weight_decay": 0.0},
+        build=libraries.adamod,
+        differences=(
+            "As the authors' code (lancopku/AdaMod): the rate that is averaged and bounded contains the correction "
+            "1 / (1 - beta1^t) of the first moment, where the paper corrects the moment itself. That makes the first "
+            "steps, all of which the bound shortens, several times as long as the paper's, those after 500 a tenth "
+            "longer, and later ones the same. eps is added before the correction of the root. The library's default "
+            "betas are (0.9, 0.99, 0.9999); here they are the authors' code's. Weight decay is decoupled, as there. "
+            "Steps are counted per group."
+        ),
+    ),
+    OptimizerInfo(
         name="padam",
         library="experiments",
         states=3,
@@ -71,6 +88,28 @@ ENTRIES = [
             "deviation g - m uses the new m. The paper does not rectify; adabelief-pytorch does by default from 0.1 "
             "on, and so does timm. Its ImageNet run has eps 1e-8; 1e-16 is the later default of the code. "
             "pytorch_optimizer's counts steps per group and modifies p.grad, so timm's is used."
+        ),
+    ),
+    OptimizerInfo(
+        name="yogi",
+        library="pytorch_optimizer",
+        states=2,
+        elementwise=True,
+        paper="Zaheer et al., NeurIPS 2018, 'Adaptive methods for nonconvex optimization', Algorithm 2",
+        defaults={
+            "lr": 1e-2,
+            "betas": (0.9, 0.999),
+            "eps": 1e-3,
+            "weight_decay": 0.0,
+            "initial_accumulator": 1e-6,
+        },
+        build=libraries.yogi,
+        differences=(
+            "eps 1e-3 is the paper's. It advises to start the second moment at the squared gradients of a large batch; "
+            "implementations (TensorFlow's, optax's) start it at 1e-6, and this one the first moment, too, so that a "
+            "weight whose gradient is zero drifts at first. Both moments are bias-corrected, which Algorithm 2 leaves "
+            "out. lr 1e-2 is the implementations', ten times Adam's. Weight decay, which it does not have, is "
+            "coupled; the library decouples it by default, adds it to p.grad itself, and counts steps per group."
         ),
     ),
     OptimizerInfo(

@@ -1,19 +1,30 @@
-"""Momentum alone: no second moment."""
+"""Momentum alone: no second moment of each gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
 
 from experiments.optimizers import libraries
-from experiments.optimizers.facts import OptimizerInfo
+from experiments.optimizers.facts import OptimizerInfo, Settings, Shape
+from experiments.optimizers.hidden_matrices import EMBEDDINGS_AND_HEADS, is_hidden_matrix
 
 
-def _sam_states(settings: Mapping[str, Any]) -> int:
+def _sam_states(settings: Settings) -> float:
     """The base's states, and the weights kept while the gradient is taken elsewhere."""
     from experiments.optimizers.registry import info  # the registry is made from this catalogue
 
     return 1 + info(settings["base"]).states_with(settings["base_settings"])
+
+
+def _sam_floats(settings: Settings, shape: Shape, name: str) -> int:
+    from experiments.optimizers.registry import info
+
+    return math.prod(shape) + info(settings["base"]).floats(settings["base_settings"], shape, name)
+
+
+def _muon_floats(settings: Settings, shape: Shape, name: str) -> int:
+    """Muon's momentum for a hidden matrix, AdamW's two moments for the rest."""
+    return math.prod(shape) * (1 if is_hidden_matrix(shape, name, settings["adamw_names"]) else 2)
 
 
 ENTRIES = [
@@ -52,5 +63,74 @@ ENTRIES = [
             "lets each device perturb by its own. Weight decay is the base's, at the unperturbed weights."
         ),
         count_states=_sam_states,
+        count_floats=_sam_floats,
+    ),
+    OptimizerInfo(
+        name="lars",
+        library="timm",
+        states=1,
+        paper="You, Gitman and Ginsburg, arXiv 1708.03888, Algorithm 1",
+        defaults={
+            "lr": 1.0,
+            "momentum": 0.9,
+            "nesterov": False,
+            "weight_decay": 0.0,
+            "trust_coeff": 1e-3,
+            "eps": 1e-8,
+            "always_adapt": True,
+        },
+        build=libraries.lars,
+        differences=(
+            "timm's defaults are momentum 0, where the paper has 0.9, and no local rate for parameters without weight "
+            "decay; the paper has one for every layer, so always_adapt is true here: false leaves biases and norms to "
+            "plain momentum, and everything where weight_decay is 0. The local rate is 1 where the weights or the "
+            "gradient are zero (the paper's would hold zero weights at zero for ever), and eps stands in its "
+            "denominator. The buffer does not hold the rate, the paper's does: the two part when a schedule moves it. "
+            "No LARC clipping."
+        ),
+        count_states=lambda settings: int(settings["momentum"] > 0),
+    ),
+    OptimizerInfo(
+        name="lion",
+        library="timm",
+        states=1,
+        elementwise=True,
+        paper="Chen et al., arXiv 2302.06675, Algorithm 2",
+        defaults={"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0},
+        build=libraries.lion,
+        differences=(
+            "None in the update: decoupled decay of lr * weight_decay * theta, as in the paper. Its authors advise a "
+            "rate 3 to 10 times smaller and a weight decay 3 to 10 times larger than AdamW's. No cautious mask."
+        ),
+    ),
+    OptimizerInfo(
+        name="muon",
+        library="torch",
+        states=1,
+        paper="Jordan et al. 2024, kellerjordan.github.io/posts/muon; rate and decay: Liu et al., arXiv 2502.16982",
+        defaults={
+            "lr": 1e-3,
+            "weight_decay": 0.1,
+            "momentum": 0.95,
+            "nesterov": True,
+            "ns_steps": 5,
+            "adjust_lr": "match_rms_adamw",
+            "betas": (0.9, 0.999),
+            "eps": 1e-8,
+            "adamw_lr_ratio": 1.0,
+            "adamw_names": EMBEDDINGS_AND_HEADS,
+        },
+        build=libraries.muon,
+        differences=(
+            "torch's Muon for hidden matrices and torch's AdamW for the rest, in one object (muon.py). The rest is "
+            "vectors, embeddings and heads (told by adamw_names), as the authors advise, and kernels of convolutions, "
+            "which they flatten and torch does not take: AdamW steps all of a ResNet. One rate: AdamW's is lr * "
+            "adamw_lr_ratio. adjust_lr match_rms_adamw (Liu et al.) lets one rate suit both and take AdamW's values; "
+            "torch's default is the authors' own scaling, original, at which they use lr 0.02. Newton-Schulz runs in "
+            "bf16, as theirs, so a step differs by a percent or two from one in full precision. The buffer is an "
+            "average (1 - momentum times the gradient), the post's a sum: the same after Newton-Schulz, but for its "
+            "eps of 1e-7. Decay is decoupled; the post has none. States: 1 for hidden matrices, 2 for the rest."
+        ),
+        count_floats=_muon_floats,
     ),
 ]
