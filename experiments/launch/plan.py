@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from experiments import data
 from experiments.optimizers import registry
+from experiments.optimizers.facts import BYTES_PER_FLOAT, Shape
 from experiments.optimizers.schedules import rate_of_update, rates
 from experiments.schema.batches import accumulation, micro_batch
 from experiments.schema.config import RunConfig
@@ -17,19 +19,21 @@ from experiments.schema.digest import canonical_json, config_digest
 from experiments.schema.epochs import samples_per_epoch, updates_per_epoch
 from experiments.schema.typed import to_dict
 
-BYTES_PER_FLOAT = 4
-
 
 @dataclass(frozen=True)
 class Plan:
     """One run in numbers. Epochs include the cool-down; memory is in bytes, without activations."""
 
     config: RunConfig
-    n_parameters: int
+    shapes: Mapping[str, Shape]
     updates_per_epoch: int
     micro_batch: int
     accumulation: int
     missing_data: str | None
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(map(math.prod, self.shapes.values()))
 
     @property
     def total_updates(self) -> int:
@@ -42,11 +46,15 @@ class Plan:
     @property
     def memory(self) -> dict[str, int]:
         """Bytes on each rank, by what they are for."""
-        floats = {"parameters": 1, "gradients": 1, "optimizer_state": states_per_parameter(self.config)}
+        floats = {
+            "parameters": self.n_parameters,
+            "gradients": self.n_parameters,
+            "optimizer_state": floats_of_state(self.config, self.shapes),
+        }
         if self.config.ema_decay is not None:
-            floats["ema"] = 1
+            floats["ema"] = self.n_parameters
         width = 2 * BYTES_PER_FLOAT if self.config.precision == "fp64" else BYTES_PER_FLOAT
-        return {name: count * self.n_parameters * width for name, count in floats.items()}
+        return {name: count * width for name, count in floats.items()}
 
     @property
     def warnings(self) -> list[str]:
@@ -129,7 +137,7 @@ def make(config: RunConfig) -> Plan:
     ranks, tree = config.launch.devices, to_dict(config)
     return Plan(
         config=config,
-        n_parameters=count_parameters(canonical_json(tree["model"]), canonical_json(tree["data"])),
+        shapes=parameter_shapes(canonical_json(tree["model"]), canonical_json(tree["data"])),
         updates_per_epoch=updates_per_epoch(config),
         micro_batch=micro_batch(config, ranks),
         accumulation=accumulation(config, ranks),
@@ -137,14 +145,14 @@ def make(config: RunConfig) -> Plan:
     )
 
 
-def states_per_parameter(config: RunConfig) -> int:
-    """Floats of optimizer state for each parameter."""
+def floats_of_state(config: RunConfig, shapes: Mapping[str, Shape]) -> int:
+    """Floats of optimizer state for parameters of these names and shapes."""
     info, settings, _ = registry.resolve(config.optim)
-    return info.states_with(settings)
+    return sum(info.floats(settings, shape, name) for name, shape in shapes.items())
 
 
 @lru_cache(maxsize=64)
-def count_parameters(model: str, data_set: str) -> int:
+def parameter_shapes(model: str, data_set: str) -> Mapping[str, Shape]:
     """Parameters of the model, built on the meta device. Both sections come as JSON, so that cells can share one."""
     import torch
 
@@ -153,4 +161,4 @@ def count_parameters(model: str, data_set: str) -> int:
 
     with torch.device("meta"):
         module = models.build(ModelConfig(**json.loads(model)), DataConfig(**json.loads(data_set)))
-    return sum(parameter.numel() for parameter in module.parameters())
+    return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}

@@ -48,6 +48,22 @@ def test_memory_counts_four_bytes_for_each_parameter_gradient_and_state(optim, s
     assert made.memory == {"parameters": size, "gradients": size, "optimizer_state": states * size, "ema": size}
 
 
+@pytest.mark.parametrize("optim", ["adafactor", "muon"])
+def test_memory_of_states_that_follow_shapes_and_names_is_what_a_step_makes(optim):
+    import torch
+
+    from experiments import models, optimizers
+
+    [config] = compose(["exp=vit_small", f"optim={optim}"])
+    module = models.build(config.model, config.data)
+    optimizer = optimizers.build(config.optim, module)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    kept = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
+    assert plan.make(config).memory["optimizer_state"] == 4 * sum(value.numel() for value in kept if value.ndim > 0)
+
+
 def test_the_plan_uses_the_rates_that_training_uses(capsys):
     [config] = compose(["exp=resnet18", "optim=sgd", "scale=paper", "launch=plan", "launch.format=json"])
     tree = planned(capsys, "exp=resnet18", "optim=sgd", "scale=paper", "launch=plan", "launch.format=json")
