@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-MOMENTS = ("exp_avg", "exp_avg_diff", "exp_avg_sq", "pre_grad")
+from adan.slots import MOMENTS
 
 
 def translate(saved: dict[str, Any]) -> dict[str, Any]:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from adan.checkpoint import MOMENTS, translate
-from adan.update import Hyperparameters, Slot, foreach, global_norm, single_tensor, state_dtype
+from adan.checkpoint import translate
+from adan.clipping import ShardedSum
+from adan.group_step import FUSED_GPU, GroupStep, chosen, first_state
+from adan.slots import MOMENTS
 
-# On a CPU a list operation saves Python's overhead per tensor but walks over all tensors before the next operation,
-# so it loses once they no longer fit the cache together (measured: between 0.25 and 1 million elements).
-FOREACH_CPU_ELEMENTS = 1 << 19
+# Options that came after the first release, with what they were before.
+LATER_OPTIONS = {
+    "max_grad_norm": 0.0,
+    "no_prox": False,
+    "foreach": None,
+    "fused": None,
+    "capturable": False,
+    "state_dtype": None,
+    "state_rounding": "stochastic",
+}
+STATE_ROUNDINGS = ("stochastic", "nearest")
 
 
 class Adan(Optimizer):
@@ -27,22 +38,33 @@ class Adan(Optimizer):
     in half precision. Four floats of state per parameter: m, v, n and the previous (clipped) gradient.
 
     Args:
-        params: parameters, or groups of them; every argument below can be set per group.
+        params: parameters, or groups of them; every argument below but `norm_group` can be set per group.
         lr: learning rate, a float or a one-element tensor.
         betas: decay rates of m (gradients), v (differences) and n (squares) in the convention of the code; the
             paper writes 1 - beta, so its (0.02, 0.08, 0.01) is (0.98, 0.92, 0.99) here.
         eps: added to the square root, and to the norm when clipping.
         weight_decay: decoupled; the parameter is divided by 1 + lr * weight_decay after the step.
         max_grad_norm: threshold for the norm over the gradients of *all* groups; this group's gradients count
-            min(1, max_grad_norm / (norm + eps)) times. 0 is off.
+            min(1, max_grad_norm / (norm + eps)) times. 0 is off. DTensors (FSDP2) are summed over their mesh.
         no_prox: multiply by 1 - lr * weight_decay before the step (as AdamW) instead.
         foreach: True for one call per operation over all tensors, False for tensor by tensor, None to choose.
-        fused: None or False; True raises, because there is no fused kernel yet.
+        fused: True insists on a kernel that makes the step in one pass over memory (C++ on a CPU, built on first use;
+            Triton on a GPU), False forbids it, None takes it where it can be had, unless `foreach=True` asks
+            otherwise. `implementation` tells what was taken.
+        capturable: True insists on a step that can be captured in a CUDA graph, which the GPU kernel's always can.
+        state_dtype: torch.bfloat16 keeps m, v, n and the previous gradient in 8 bytes a parameter instead of 16
+            (fp64 parameters keep fp64).
+        state_rounding: how m, v and n become bf16: "stochastic" (`adan.rounding`) or "nearest".
+        norm_group: process group over which the norm for clipping is summed, for an optimizer that sees only some
+            of the parameters (ZeroRedundancyOptimizer). All its processes must step together.
 
     Raises:
         ValueError: a hyper-parameter out of its range.
-        NotImplementedError: `fused=True`.
+        RuntimeError: at the first step, `fused=True` or `capturable=True` where there is no such kernel.
     """
+
+    # GradScaler passes `found_inf` and `grad_scale` instead of waiting for the device.
+    _step_supports_amp_scaling = True
 
     def __init__(
         self,
@@ -55,6 +77,11 @@ class Adan(Optimizer):
         no_prox: bool = False,
         foreach: bool | None = None,
         fused: bool | None = None,
+        *,
+        capturable: bool = False,
+        state_dtype: torch.dtype | None = None,
+        state_rounding: str = "stochastic",
+        norm_group: Any = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -65,8 +92,14 @@ class Adan(Optimizer):
             "no_prox": no_prox,
             "foreach": foreach,
             "fused": fused,
+            "capturable": capturable,
+            "state_dtype": state_dtype,
+            "state_rounding": state_rounding,
         }
         _check(defaults)
+        self.norm_group = norm_group
+        self._group_steps: list[GroupStep] = []
+        self._known_states: list[dict[str, Any]] = []
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -74,22 +107,40 @@ class Adan(Optimizer):
         if overrides:
             _check({**self.defaults, **overrides})
         super().add_param_group(param_group)
+        self._group_steps.append(GroupStep())
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.norm_group is not None:
+            raise TypeError(
+                "an Adan with norm_group cannot be copied or pickled: a process group cannot; use state_dict"
+            )
+        return super().__getstate__()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        self.norm_group = getattr(self, "norm_group", None)
+        self._group_steps = [GroupStep() for _ in self.param_groups]
+        self._known_states = []
         for group in self.param_groups:
-            for key, value in (("max_grad_norm", 0.0), ("no_prox", False), ("foreach", None), ("fused", None)):
+            for key, value in LATER_OPTIONS.items():
                 group.setdefault(key, value)
 
     @property
     def implementation(self) -> str:
-        """What `step` runs: `foreach`, `single-tensor`, or both names where groups differ."""
-        names = {"foreach" if _use_foreach(group) else "single-tensor" for group in self.param_groups}
+        """What `step` runs, or would run if it has not yet: names of `adan.group_step`, joined by + where several do.
+
+        On a CPU this may build the kernel, as the first step would.
+        """
+        names: set[str] = set()
+        for group, step in zip(self.param_groups, self._group_steps, strict=True):
+            names |= step.implementations or chosen(group)
         return "+".join(sorted(names))
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update all parameters that have a gradient; return what `closure`, if any, returned.
+
+        Under a `torch.amp.GradScaler` gradients are unscaled on the way, `p.grad` stays as it is, and where one was
+        infinite nothing changes.
 
         Raises:
             RuntimeError: a sparse or complex gradient, before anything has changed.
@@ -98,20 +149,45 @@ class Adan(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-
-        grads = [_checked_grad(p) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        clips = any(group["max_grad_norm"] > 0 for group in self.param_groups)
-        norm = global_norm(grads) if grads and clips else None
-        for group in self.param_groups:
-            slots = self._slots(group)
-            if not slots:
-                continue
-            scale = None
-            if norm is not None and group["max_grad_norm"] > 0:
-                scale = (group["max_grad_norm"] / (norm + group["eps"])).clamp(max=1.0)
-            update = foreach if _use_foreach(group) else single_tensor
-            update(slots, scale, _hyperparameters(group))
+        self._attach_gradients()
+        grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        if found_inf is not None and self.implementation != FUSED_GPU:
+            if found_inf.item():
+                return loss
+            found_inf = None
+        norm = self._norm() if any([group["max_grad_norm"] > 0 for group in self.param_groups]) else None
+        for group, step in zip(self.param_groups, self._group_steps, strict=True):
+            step.step(group, self._scale(group, norm, grad_scale), found_inf)
         return loss
+
+    def _attach_gradients(self) -> None:
+        if len(self.state) != len(self._known_states) or not all(map(is_, self.state.values(), self._known_states)):
+            for step in self._group_steps:
+                step.slots.forget()
+        for group, step in zip(self.param_groups, self._group_steps, strict=True):
+            step.slots.find_gradients(group["params"])
+        number = 0
+        for group, step in zip(self.param_groups, self._group_steps, strict=True):
+            step.attach(self.state, group, number)
+            number += len(group["params"])
+        self._known_states = list(self.state.values())
+
+    def _scale(self, group: dict[str, Any], norm: Any, grad_scale: Any) -> Any:
+        """What the group's gradients are multiplied with: the clip factor, and the inverse of a scaler's scale.
+
+        `norm` is that of the gradients as they are, scaled."""
+        unscale = 1.0 if grad_scale is None else 1.0 / grad_scale
+        if norm is None or not group["max_grad_norm"] > 0:
+            return unscale
+        clip = group["max_grad_norm"] / (norm * unscale + group["eps"])
+        return unscale * (clip.clamp(max=1.0) if isinstance(clip, Tensor) else min(1.0, clip))
+
+    @torch.no_grad()
+    def _norm(self) -> float | Tensor:
+        """2-norm of all gradients, here and on the processes that share them."""
+        parts = [pair for step in self._group_steps for pair in step.sums_of_squares()]
+        total = ShardedSum((p for group in self.param_groups for p in group["params"]), self.norm_group)(parts)
+        return total**0.5
 
     @torch.no_grad()
     def restart_opt(self) -> None:
@@ -120,8 +196,7 @@ class Adan(Optimizer):
         The authors advise it after warm-up and at a few chosen epochs (github.com/sail-sg/Adan/issues/37).
         """
         for state in self.state.values():
-            state["step"] = 0
-            for name in ("exp_avg", "exp_avg_diff", "exp_avg_sq"):
+            for name in ("step", "exp_avg", "exp_avg_diff", "exp_avg_sq"):
                 state[name].zero_()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -132,18 +207,16 @@ class Adan(Optimizer):
             source.update(translate(saved))
             return source
 
-        def copy_moments(_: Optimizer) -> None:
+        def copy_states(_: Optimizer) -> None:
             # torch's own loader casts states to the parameter's type and shares their memory with `state_dict`.
             for group, saved_group in zip(self.param_groups, source["param_groups"], strict=True):
                 for param, index in zip(group["params"], saved_group["params"], strict=True):
-                    for name in MOMENTS:
-                        if index in source["state"]:
-                            saved = source["state"][index][name]
-                            self.state[param][name] = saved.to(param.device, state_dtype(param), copy=True)
+                    if index in source["state"]:
+                        self.state[param] = _copied(first_state(group, param), source["state"][index])
 
         handles = (
             self.register_load_state_dict_pre_hook(adopt),
-            self.register_load_state_dict_post_hook(copy_moments, prepend=True),
+            self.register_load_state_dict_post_hook(copy_states, prepend=True),
         )
         try:
             super().load_state_dict(state_dict)
@@ -151,51 +224,13 @@ class Adan(Optimizer):
             for handle in handles:
                 handle.remove()
 
-    def _slots(self, group: dict[str, Any]) -> list[Slot]:
-        """The group's parameters that have a gradient, with their states, each counted one step further."""
-        slots = []
-        for param in group["params"]:
-            if param.grad is None:
-                continue
-            state = self.state[param]
-            if not state:
-                state["step"] = 0
-                for name in MOMENTS:
-                    state[name] = torch.zeros_like(param, dtype=state_dtype(param))
-            state["step"] += 1
-            slots.append(Slot(param, param.grad, **{name: state[name] for name in (*MOMENTS, "step")}))
-        return slots
 
-
-def _use_foreach(group: dict[str, Any]) -> bool:
-    """Whether the group is stepped list by list; depends on its parameters alone, never on the gradients at hand."""
-    if group["foreach"] is not None:
-        return group["foreach"]
-    params = group["params"]
-    if any(param.is_cuda for param in params):
-        return True
-    return len(params) > 1 and sum(param.numel() for param in params) <= FOREACH_CPU_ELEMENTS
-
-
-def _hyperparameters(group: dict[str, Any]) -> Hyperparameters:
-    return Hyperparameters(
-        lr=float(group["lr"]),
-        betas=tuple(group["betas"]),
-        eps=group["eps"],
-        weight_decay=group["weight_decay"],
-        no_prox=group["no_prox"],
-    )
-
-
-def _checked_grad(param: Tensor) -> Tensor:
-    """The gradient of `param`; RuntimeError where it is sparse or complex."""
-    grad = param.grad
-    assert grad is not None
-    for kind, found in (("sparse", grad.layout is not torch.strided), ("complex", grad.is_complex())):
-        if found:
-            shape = tuple(param.shape)
-            raise RuntimeError(f"Adan takes real, dense gradients; that of a parameter of shape {shape} is {kind}")
-    return grad
+def _copied(state: dict[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """`state` with the values of `saved`, and what else is in there."""
+    state["step"].fill_(float(saved["step"]))
+    for name in MOMENTS:
+        state[name].copy_(saved[name])
+    return {**saved, **state}
 
 
 def _check(group: Mapping[str, Any]) -> None:
@@ -208,6 +243,10 @@ def _check(group: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must be at least 0 and finite, not {group[name]}")
     if len(betas) != 3 or not all(0.0 <= beta < 1.0 for beta in betas):
         raise ValueError(f"betas must be three numbers in [0, 1), not {betas}")
+    if group["state_dtype"] not in (None, torch.float32, torch.bfloat16):
+        raise ValueError(f"state_dtype must be None, torch.float32 or torch.bfloat16, not {group['state_dtype']}")
+    if group["state_rounding"] not in STATE_ROUNDINGS:
+        raise ValueError(f"state_rounding must be one of {STATE_ROUNDINGS}, not {group['state_rounding']!r}")
     if any(beta < 0.5 for beta in betas):
         paper = ", ".join(f"{1 - beta:g}" for beta in betas)
         warnings.warn(
@@ -215,5 +254,3 @@ def _check(group: Mapping[str, Any]) -> None:
             f"themselves. If these come from the paper, pass ({paper}); the default is (0.98, 0.92, 0.99).",
             stacklevel=3,
         )
-    if group["fused"]:
-        raise NotImplementedError("Adan has no fused kernel yet: leave fused=None (foreach runs on any device)")

@@ -21,20 +21,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-LOW_PRECISION = (torch.float16, torch.bfloat16)
+from adan import rounding
+from adan.slots import Slot
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What one group's step needs: numbers only."""
+    """What one group's step needs: numbers only. `lr` may be a one-element tensor."""
 
-    lr: float
+    lr: float | Tensor
     betas: tuple[float, float, float]
     eps: float
     weight_decay: float
@@ -46,47 +47,34 @@ class Hyperparameters:
         return 1 - beta1**step, 1 - beta2**step, math.sqrt(1 - beta3**step)
 
 
-class Slot(NamedTuple):
-    """A parameter with its gradient and states; `step` counts the step about to be made, from 1."""
-
-    param: Tensor
-    grad: Tensor
-    exp_avg: Tensor
-    exp_avg_diff: Tensor
-    exp_avg_sq: Tensor
-    pre_grad: Tensor
-    step: int
+def compute_dtype(param: Tensor) -> torch.dtype:
+    """Type in which a step of `param` is computed: fp64 for fp64, fp32 for everything else."""
+    return torch.float64 if param.dtype is torch.float64 else torch.float32
 
 
-def state_dtype(param: Tensor) -> torch.dtype:
-    """Type in which the states of `param` are kept and its step is computed: never less than fp32."""
-    return torch.float32 if param.dtype in LOW_PRECISION else param.dtype
+def count_steps(slots: Sequence[Slot]) -> list[int]:
+    """Count every slot one step further; return the counts."""
+    torch._foreach_add_([slot.step for slot in slots], 1)
+    return [int(slot.step) for slot in slots]
 
 
-def global_norm(grads: list[Tensor]) -> Tensor:
-    """2-norm over all elements of all `grads` (at least one), as a 0-dim tensor in fp32 or fp64.
+def single_tensor(slots: Sequence[Slot], scale: float | Tensor, hyper: Hyperparameters, stochastic: bool) -> None:
+    """Step every parameter in turn. `scale` (a number or 0-dim) multiplies the gradients, without changing them.
 
-    Gradients in half precision are summed in fp32. The device is never waited for.
+    `stochastic` says how states in bf16 are rounded (`adan.rounding`); it means nothing for others.
     """
-    norms = [torch.linalg.vector_norm(grad, dtype=state_dtype(grad)) for grad in grads]
-    widest = torch.float64 if any(norm.dtype == torch.float64 for norm in norms) else torch.float32
-    return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device, widest) for norm in norms]))
+    for slot, step in zip(slots, count_steps(slots), strict=True):
+        _single(slot, step, scale, hyper, stochastic)
 
 
-def single_tensor(slots: list[Slot], scale: Tensor | None, hyper: Hyperparameters) -> None:
-    """Step every parameter in turn. `scale` (0-dim; None for 1) multiplies the gradients, without changing them."""
-    for slot in slots:
-        _single(slot, scale, hyper)
-
-
-def _single(slot: Slot, scale: Tensor | None, hyper: Hyperparameters) -> None:
-    param, grad, exp_avg, exp_avg_diff, exp_avg_sq, pre_grad, step = slot
+def _single(slot: Slot, step: int, scale: float | Tensor, hyper: Hyperparameters, stochastic: bool) -> None:
     correction1, correction2, root_correction3 = hyper.bias_corrections(step)
     beta1, beta2, beta3 = hyper.betas
-    shrink = hyper.lr * hyper.weight_decay
-    grad = grad.to(exp_avg.dtype)
-    if scale is not None:
-        grad = grad * scale.to(grad.device, grad.dtype)
+    dtype, lr = compute_dtype(slot.param), float(hyper.lr)
+    shrink = lr * hyper.weight_decay
+    grad = _scaled(slot.grad.to(dtype), scale)
+    exp_avg, exp_avg_diff = slot.exp_avg.to(dtype), slot.exp_avg_diff.to(dtype)
+    exp_avg_sq, pre_grad = slot.exp_avg_sq.to(dtype), slot.pre_grad.to(dtype)
     if step == 1:
         pre_grad.copy_(grad)
 
@@ -95,39 +83,60 @@ def _single(slot: Slot, scale: Tensor | None, hyper: Hyperparameters) -> None:
     exp_avg_diff.mul_(beta2).add_(negative_difference, alpha=beta2 - 1)
     look_ahead = negative_difference.mul_(-beta2).add_(grad)
     exp_avg_sq.mul_(beta3).addcmul_(look_ahead, look_ahead, value=1 - beta3)
-    pre_grad.copy_(grad)
+    slot.pre_grad.copy_(grad)
     del grad  # the scaled copy makes room for the denominator
 
     denominator = exp_avg_sq.sqrt().div_(root_correction3).add_(hyper.eps)
-    theta = param.to(exp_avg.dtype)
+    theta = slot.param.to(dtype)
     if hyper.no_prox:
         theta.mul_(1 - shrink)
-    theta.addcdiv_(exp_avg, denominator, value=-hyper.lr / correction1)
-    theta.addcdiv_(exp_avg_diff, denominator, value=-hyper.lr * beta2 / correction2)
+    theta.addcdiv_(exp_avg, denominator, value=-lr / correction1)
+    theta.addcdiv_(exp_avg_diff, denominator, value=-lr * beta2 / correction2)
     if not hyper.no_prox:
         theta.div_(1 + shrink)
-    if theta is not param:
-        param.copy_(theta)
+    if theta is not slot.param:
+        slot.param.copy_(theta)
+    if slot.exp_avg is not exp_avg:
+        words = rounding.words(exp_avg.numel(), rounding.stream(slot.number, step), exp_avg.device)
+        for field, value in zip(rounding.FIELDS, (exp_avg, exp_avg_diff, exp_avg_sq), strict=True):
+            getattr(slot, field).copy_(rounding.stochastic(value, words, field) if stochastic else value)
 
 
-def foreach(slots: list[Slot], scale: Tensor | None, hyper: Hyperparameters) -> None:
-    """`single_tensor` with one call per operation for all parameters of a device and type."""
-    parts: defaultdict[tuple[torch.device, torch.dtype], list[Slot]] = defaultdict(list)
+def _scaled(grad: Tensor, scale: float | Tensor) -> Tensor:
+    if isinstance(scale, Tensor):
+        return grad * scale.to(grad.device, grad.dtype)
+    return grad if scale == 1.0 else grad * scale
+
+
+def foreach(slots: Sequence[Slot], scale: float | Tensor, hyper: Hyperparameters, stochastic: bool) -> None:
+    """`single_tensor` with one call per operation for all parameters of a device and type.
+
+    Those with states in bf16 are stepped one by one: a list of fp32 copies would grow with the model.
+    """
+    parts: defaultdict[tuple[torch.device, torch.dtype, torch.dtype], list[Slot]] = defaultdict(list)
     for slot in slots:
-        parts[slot.param.device, slot.param.dtype].append(slot)
-    for part in parts.values():
-        _foreach_part(part, scale, hyper)
+        parts[slot.param.device, slot.param.dtype, slot.exp_avg.dtype].append(slot)
+    for (_, param_dtype, states_dtype), part in parts.items():
+        if states_dtype is torch.bfloat16 and param_dtype is not torch.float64:
+            single_tensor(part, scale, hyper, stochastic)
+        else:
+            _foreach_part(part, scale, hyper)
 
 
-def _foreach_part(slots: list[Slot], scale: Tensor | None, hyper: Hyperparameters) -> None:
-    params, grads, exp_avgs, exp_avg_diffs, exp_avg_sqs, pre_grads, steps = map(list, zip(*slots, strict=True))
+def _foreach_part(slots: list[Slot], scale: float | Tensor, hyper: Hyperparameters) -> None:
+    params, exp_avgs = [slot.param for slot in slots], [slot.exp_avg for slot in slots]
+    exp_avg_diffs, exp_avg_sqs = [slot.exp_avg_diff for slot in slots], [slot.exp_avg_sq for slot in slots]
+    pre_grads, steps = [slot.pre_grad for slot in slots], count_steps(slots)
     corrections1, corrections2, root_corrections3 = zip(*map(hyper.bias_corrections, steps), strict=True)
     beta1, beta2, beta3 = hyper.betas
-    shrink = hyper.lr * hyper.weight_decay
+    lr = float(hyper.lr)
+    shrink = lr * hyper.weight_decay
     dtype, device = exp_avgs[0].dtype, params[0].device
-    grads = [grad.to(dtype) for grad in grads]
-    if scale is not None:
+    grads = [slot.grad.to(dtype) for slot in slots]
+    if isinstance(scale, Tensor):
         grads = list(torch._foreach_mul(grads, scale.to(device, dtype)))
+    elif scale != 1.0:
+        grads = list(torch._foreach_mul(grads, scale))
     if first := [index for index, step in enumerate(steps) if step == 1]:
         torch._foreach_copy_([pre_grads[index] for index in first], [grads[index] for index in first])
 
@@ -150,8 +159,8 @@ def _foreach_part(slots: list[Slot], scale: Tensor | None, hyper: Hyperparameter
     thetas = [param.to(dtype) for param in params]
     if hyper.no_prox:
         torch._foreach_mul_(thetas, 1 - shrink)
-    torch._foreach_addcdiv_(thetas, exp_avgs, denominators, [-hyper.lr / c for c in corrections1])
-    torch._foreach_addcdiv_(thetas, exp_avg_diffs, denominators, [-hyper.lr * beta2 / c for c in corrections2])
+    torch._foreach_addcdiv_(thetas, exp_avgs, denominators, [-lr / c for c in corrections1])
+    torch._foreach_addcdiv_(thetas, exp_avg_diffs, denominators, [-lr * beta2 / c for c in corrections2])
     if not hyper.no_prox:
         torch._foreach_div_(thetas, 1 + shrink)
     if dtype != params[0].dtype:

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from adan_implementations import EVERY
 
 from adan import Adan
 from experiments.conformance.reference import ReferenceAdan
@@ -19,13 +20,13 @@ def give(params, grads):
         param.grad = torch.tensor(grad, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("foreach", [True, False], ids=["foreach", "single"])
-def test_one_norm_over_all_groups_and_each_group_its_own_threshold(foreach):
+@EVERY
+def test_one_norm_over_all_groups_and_each_group_its_own_threshold(implementation):
     start = [[1.0, 2.0], [3.0], [4.0]]
     thresholds = [1.0, 0.0, 2.5]
     params = group_of(*start)
     groups = [{"params": [p], "max_grad_norm": limit} for p, limit in zip(params, thresholds, strict=True)]
-    optimizer = Adan(groups, lr=0.1, foreach=foreach)
+    optimizer = Adan(groups, lr=0.1, **implementation)
     reference = ReferenceAdan(
         [{"params": [p], "max_grad_norm": limit} for p, limit in zip(start, thresholds, strict=True)], lr=0.1
     )
@@ -46,11 +47,11 @@ def test_a_frozen_group_does_not_count_in_the_norm():
     assert frozen.item() == 1.0 and frozen not in optimizer.state
 
 
-@pytest.mark.parametrize("foreach", [True, False], ids=["foreach", "single"])
+@EVERY
 @pytest.mark.parametrize("limit", [0.0, 1e-3, 1e9])
-def test_gradients_are_never_modified(limit, foreach):
+def test_gradients_are_never_modified(limit, implementation):
     params = group_of([1.0, 2.0], [3.0])
-    optimizer = Adan(params, lr=0.1, weight_decay=0.1, max_grad_norm=limit, foreach=foreach)
+    optimizer = Adan(params, lr=0.1, weight_decay=0.1, max_grad_norm=limit, **implementation)
     for _ in range(3):
         give(params, [[0.3, -0.7], [1.1]])
         kept = [param.grad for param in params]

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from adan_implementations import EVERY, has_compiler
 
 from adan import Adan
 from experiments.conformance.reference import ReferenceAdan
@@ -20,11 +21,11 @@ def step(optimizer, *pairs):
     optimizer.step()
 
 
-@pytest.mark.parametrize("foreach", [True, False], ids=["foreach", "single"])
-def test_a_late_parameter_is_corrected_by_its_own_count(foreach):
+@EVERY
+def test_a_late_parameter_is_corrected_by_its_own_count(implementation):
     early, late, alone = scalar(), scalar(), scalar()
-    optimizer = Adan([early, late], lr=0.1, foreach=foreach)
-    fresh = Adan([alone], lr=0.1, foreach=foreach)
+    optimizer = Adan([early, late], lr=0.1, **implementation)
+    fresh = Adan([alone], lr=0.1, **implementation)
     for gradient in (0.5, -0.3, 0.8):
         step(optimizer, (early, gradient), (late, None))
     for gradient in (0.1, -0.6):
@@ -152,10 +153,21 @@ def test_bad_hyper_parameters_are_refused_for_the_optimizer_and_for_a_group(argu
         Adan([{"params": [scalar()], **arguments}])
 
 
-def test_fused_is_refused_clearly():
-    with pytest.raises(NotImplementedError, match="no fused kernel"):
-        Adan([scalar()], fused=True)
-    Adan([scalar()], fused=False)
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"fused": True, "dtype": torch.float16}, r"fused=True: the CPU kernel has no form for torch\.float16"),
+        ({"capturable": True}, "capturable=True: .*CUDA graph"),
+    ],
+)
+def test_what_cannot_be_insisted_on_is_said_before_anything_changes(arguments, message):
+    dtype = arguments.pop("dtype", torch.float32)
+    param = torch.nn.Parameter(torch.ones(2, dtype=dtype))
+    param.grad = torch.ones(2, dtype=dtype)
+    optimizer = Adan([param], **arguments)
+    with pytest.raises(RuntimeError, match=message):
+        optimizer.step()
+    assert param.tolist() == [1.0, 1.0] and not optimizer.state[param]
 
 
 def test_betas_in_the_papers_convention_raise_a_warning_that_gives_the_right_ones():
@@ -169,10 +181,12 @@ def test_betas_in_the_papers_convention_raise_a_warning_that_gives_the_right_one
 
 def test_implementation_tells_what_runs():
     small, large = [scalar(), scalar()], [torch.nn.Parameter(torch.zeros(1 << 19)), scalar()]
-    assert Adan(small).implementation == "foreach"
-    assert Adan(large).implementation == "single-tensor"
+    assert Adan(small, fused=False).implementation == "foreach"
+    assert Adan(large, fused=False).implementation == "single-tensor"
     assert Adan(large, foreach=True).implementation == "foreach"
-    assert Adan([{"params": small}, {"params": large}]).implementation == "foreach+single-tensor"
+    assert Adan([{"params": small}, {"params": large}], fused=False).implementation == "foreach+single-tensor"
+    if has_compiler:
+        assert Adan(small).implementation == "fused-cpp"
 
 
 @pytest.mark.parametrize("foreach, parameters_held", [(False, 1), (True, 4)], ids=["single", "foreach"])

@@ -1,0 +1,242 @@
+"""One parameter group's step: which implementation suits its tensors, and the call of it.
+
+=================  ================================================================================================
+implementation     what it is
+=================  ================================================================================================
+`fused-cpp`        `adan.kernels.cpu`: C++ built on first use; one pass over memory, all tensors of a type in a call
+`fused-triton`     `adan.kernels.gpu`: the same on a GPU, without waiting for it
+`foreach`          `adan.update.foreach`: torch, one call per operation over all tensors
+`single-tensor`    `adan.update.single_tensor`: torch, tensor by tensor
+=================  ================================================================================================
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cache
+from operator import itemgetter
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from adan.clipping import sharding, sum_of_squares
+from adan.kernels.compilation import KernelUnavailable
+from adan.slots import MOMENTS, GroupSlots, Slot, local, state_dtype
+from adan.update import Hyperparameters, foreach, single_tensor
+
+FUSED_CPU, FUSED_GPU, FOREACH, SINGLE_TENSOR = "fused-cpp", "fused-triton", "foreach", "single-tensor"
+
+# On a CPU a list operation saves Python's overhead per tensor but walks over all tensors before the next operation,
+# so it loses once they no longer fit the cache together (measured: between 0.25 and 1 million elements).
+FOREACH_CPU_ELEMENTS = 1 << 19
+
+_numbers = itemgetter("lr", "betas", "eps", "weight_decay", "no_prox")
+_choices = itemgetter("foreach", "fused", "capturable", "state_rounding")
+
+
+class GroupStep:
+    """Steps the parameters of one group, and keeps what can be kept between steps."""
+
+    def __init__(self) -> None:
+        self.slots = GroupSlots()
+        self._parts: list[_Part] = []
+        self._made_for: Any = None
+        self._hyper: Hyperparameters | None = None
+        self._numbers: Any = None
+
+    def attach(self, state: dict[Tensor, dict[str, Any]], group: dict[str, Any], first_number: int) -> None:
+        """Give the gradients that `slots` has found to the implementation of each tensor.
+
+        `first_number` is the place in the optimizer of the group's first parameter.
+        """
+        slots = self.slots
+        slots.attach(state, lambda param: state[param].update(first_state(group, param)), first_number)
+        made_for = (slots.version, *_choices(group))
+        if made_for != self._made_for:
+            self._parts = _parts(group, slots)
+            self._made_for = made_for
+        for part in self._parts:
+            part.find(slots)
+
+    @property
+    def implementations(self) -> set[str]:
+        """What the last step ran; empty before the first."""
+        return {part.implementation for part in self._parts}
+
+    def sums_of_squares(self) -> list[tuple[Any, float | Tensor]]:
+        """(sharding, sum of squares) of the gradients, part by part; see `adan.clipping.ShardedSum`."""
+        return [pair for part in self._parts for pair in part.sums_of_squares()]
+
+    def step(self, group: dict[str, Any], scale: float | Tensor, found_inf: Tensor | None) -> None:
+        """Step at the gradients attached, times `scale`; do nothing where `found_inf` (GPU kernel only) is not 0."""
+        numbers = _numbers(group)
+        if self._hyper is None or isinstance(numbers[0], Tensor) or numbers != self._numbers:
+            self._numbers = (lr, betas, eps, weight_decay, no_prox) = numbers
+            self._hyper = Hyperparameters(lr, tuple(betas), eps, weight_decay, bool(no_prox))
+        for part in self._parts:
+            part.step(self._hyper, scale, found_inf)
+
+
+def chosen(group: dict[str, Any]) -> set[str]:
+    """Implementations that the group's parameters would take, whatever gradients they have. May build the kernel."""
+    small = _is_small(group)
+    return {_choose(group, local(param), small) for param in group["params"]}
+
+
+def first_state(group: dict[str, Any], param: Tensor) -> dict[str, Any]:
+    """States of a parameter that has not been stepped: zeros, laid out as it is."""
+    dtype = state_dtype(param, group["state_dtype"])
+    device = param.device if _choose(group, local(param)) == FUSED_GPU else "cpu"
+    return {
+        "step": torch.zeros((), dtype=torch.float32, device=device),
+        **{name: torch.zeros_like(param, dtype=dtype) for name in MOMENTS},
+    }
+
+
+def _choose(group: dict[str, Any], param: Tensor, small: bool = False) -> str:
+    """Implementation for a local tensor of the group. RuntimeError where the group insists on what cannot be."""
+    insists = "fused" if group["fused"] else "capturable" if group["capturable"] else None
+    if insists or (group["fused"] is None and group["foreach"] is None):
+        reason = _why_not_fused(param.device, param.dtype, state_dtype(param, group["state_dtype"]), type(param))
+        if reason is None and group["capturable"] and not param.is_cuda:
+            reason = f"a step on the {param.device.type} cannot be captured in a CUDA graph"
+        if reason is None:
+            return FUSED_GPU if param.is_cuda else FUSED_CPU
+        if insists:
+            raise RuntimeError(f"{insists}=True: {reason}")
+    if group["foreach"] is not None:
+        return FOREACH if group["foreach"] else SINGLE_TENSOR
+    return FOREACH if param.is_cuda or small else SINGLE_TENSOR
+
+
+def _is_small(group: dict[str, Any]) -> bool:
+    """Whether lists pay on a CPU. Depends on the group's parameters alone, never on the gradients at hand."""
+    params = group["params"]
+    return len(params) > 1 and sum(local(param).numel() for param in params) <= FOREACH_CPU_ELEMENTS
+
+
+@cache
+def _why_not_fused(device: torch.device, param: torch.dtype, states: torch.dtype, kind: type) -> str | None:
+    """Why no kernel can step such tensors; None if one can. Where that is the machine's fault it is said, once."""
+    if kind not in (Tensor, Parameter):
+        return f"no kernel reads the memory of a {kind.__name__}"
+    if device.type == "cpu":
+        from adan.kernels import cpu
+
+        if (param, states) not in cpu.SUPPORTED:
+            return f"the CPU kernel has no form for {param} parameters with {states} states"
+        try:
+            cpu.library()
+        except KernelUnavailable as error:
+            _say(f"no CPU kernel ({error}); stepping with torch's own operations, several times slower")
+            return str(error)
+        return None
+    if device.type == "cuda":
+        from adan.kernels import gpu
+
+        reason = gpu.unavailable(device)
+        if reason:
+            _say(f"no GPU kernel ({reason}); stepping with torch's foreach operations")
+        return reason
+    return f"there is no kernel for the device {device.type}"
+
+
+@cache
+def _say(text: str) -> None:
+    print(f"adan: {text}", file=sys.stderr)
+
+
+def _parts(group: dict[str, Any], slots: GroupSlots) -> list[_Part]:
+    small = _is_small(group)
+    members: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for index, (param, slot) in enumerate(zip(slots.params, slots, strict=True)):
+        implementation = _choose(group, slot.param, small)
+        slots.place_step(index, slot.param.device if implementation == FUSED_GPU else torch.device("cpu"))
+        types = (slot.param.dtype, slot.exp_avg.dtype) if implementation == FUSED_CPU else ()
+        members[implementation, slot.param.device, sharding(param), *types].append(index)
+    stochastic = group["state_rounding"] == "stochastic"
+    kinds: dict[str, type[_Part]] = {FUSED_CPU: _FusedCpu, FUSED_GPU: _FusedGpu}
+    return [
+        kinds.get(key[0], _Torch)(key[0], key[2], [slots[index] for index in indices], indices, stochastic)
+        for key, indices in members.items()
+    ]
+
+
+class _Part:
+    """Slots of a group that one implementation steps together."""
+
+    def __init__(
+        self, implementation: str, sharding: Any, slots: Sequence[Slot], indices: list[int], stochastic: bool
+    ) -> None:
+        self.implementation = implementation
+        self._sharding = sharding
+        self._slots = slots
+        self._indices = indices
+        self._stochastic = stochastic
+
+    def find(self, slots: GroupSlots) -> None:
+        """Take this step's gradients."""
+        slots.give_gradients()
+
+    def sums_of_squares(self) -> list[tuple[Any, float | Tensor]]:
+        return [(self._sharding, sum_of_squares([slot.grad for slot in self._slots]))]
+
+    def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
+        raise NotImplementedError
+
+
+class _Torch(_Part):
+    @torch.no_grad()
+    def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
+        update = foreach if self.implementation == FOREACH else single_tensor
+        update(self._slots, scale, hyper, self._stochastic)
+
+
+class _FusedCpu(_Part):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        from adan.kernels.cpu import Table
+
+        self._table = Table(self._slots, self._stochastic)
+
+    def find(self, slots: GroupSlots) -> None:
+        grads = slots.grads
+        if len(grads) != len(self._indices):
+            grads = [grads[index] for index in self._indices]
+        self._table.find(grads, slots.contiguous)
+
+    def sums_of_squares(self) -> list[tuple[Any, float | Tensor]]:
+        return [(self._sharding, self._table.sum_of_squares())]
+
+    def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
+        self._table.step(hyper, float(scale))
+
+
+class _FusedGpu(_Part):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        from adan.kernels.gpu import Launcher
+
+        self._launcher = Launcher()
+
+    def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
+        device = self._slots[0].param.device
+        if scale == 1.0 and not isinstance(scale, Tensor):
+            scale_there = None
+        else:
+            scale_there = torch.as_tensor(scale, dtype=torch.float32).to(device, non_blocking=True)
+        self._launcher.step(
+            self._slots,
+            lr=hyper.lr,
+            betas=hyper.betas,
+            eps=hyper.eps,
+            weight_decay=hyper.weight_decay,
+            no_prox=hyper.no_prox,
+            scale=scale_there,
+            found_inf=None if found_inf is None else found_inf.to(device, non_blocking=True),
+            stochastic=self._stochastic,
+        )
