@@ -52,7 +52,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Advice:
-    """Settings in the order in which to tune them. `str()` is readable in a terminal."""
+    """Settings with the values to try; of the betas, beta3 is to be tuned first. `str()` is readable in a terminal."""
 
     task: str
     settings: tuple[Setting, ...]
@@ -159,7 +159,7 @@ LEARNING_RATE = {
     ),
     "bert-fine-tuning": (
         Rule(
-            "The released runs take 1 (RTE), 2 (MNLI, QNLI, STS-B) or 4 times (CoLA, QQP, SST-2) the rate of their Adam.",
+            "1 (RTE), 2 (MNLI, QNLI, STS-B) or 4 times (CoLA, QQP, SST-2) the rate of their Adam in the released runs.",
             "github.com/sail-sg/Adan, NLP/BERT/config",
             factors=(1, 2, 4),
         ),
@@ -189,7 +189,7 @@ LEARNING_RATE = {
     "rl": (
         Rule(
             "3e-4, which is the usual rate of Adam in PPO: once that.",
-            "second-hand: a comment in DeepUnity's Adan.cs on the paper; thu-ml/tianshou, examples/mujoco/mujoco_ppo.py",
+            "second-hand: DeepUnity's Adan.cs on the paper; thu-ml/tianshou, examples/mujoco/mujoco_ppo.py",
             factors=(1,),
         ),
         Rule(
@@ -206,7 +206,8 @@ _DECAY_EXCEPTIONS = Rule(
 )
 WEIGHT_DECAY = {
     "general": (
-        Rule("0.02, whatever AdamW's was.", f"{README}, usage (default of --weight-decay)", values=(0.02,)),
+        Rule("0.02 by default.", f"{README}, usage (--weight-decay)", values=(0.02,)),
+        Rule("0.02 for all tasks but BERT fine-tuning (0.01) and reinforcement learning (0).", FASTXTEND),
         Rule("This disagrees: a tenth of Adam's.", ISSUE.format(29), factors=(0.1,)),
         _DECAY_EXCEPTIONS,
     ),
@@ -284,11 +285,7 @@ BETA2 = {
         Rule("Larger, 0.95 or 0.98, if the loss falls slowly at first.", ISSUE.format(48), values=(0.95, 0.98)),
     ),
 }
-EPS = (
-    Rule(
-        "1e-8, also where Adam had another (BERT: 1e-6).", f"{README}, usage (default); NLP/BERT/config", values=(1e-8,)
-    ),
-)
+EPS = (Rule("1e-8, also where Adam had another (BERT: 1e-6).", f"{README}, usage (default); NLP/BERT", values=(1e-8,)),)
 NO_PROX = {
     "general": (
         Rule(
