@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 Groups = list[dict[str, Any]]
 
 
-def adan(groups: Groups, **settings: Any) -> Optimizer:
+def adan(groups: Groups, *, state_dtype: str, **settings: Any) -> Optimizer:
+    import torch
+
     from adan import Adan
 
-    return Adan(groups, **settings)
+    return Adan(groups, state_dtype={"bfloat16": torch.bfloat16}.get(state_dtype), **settings)
 
 
 def adamw(groups: Groups, **settings: Any) -> Optimizer:

@@ -74,6 +74,9 @@ BOUNDS = {
     "optim.max_grad_norm": (0.0, None),
 }
 
+# Hyper-parameters that are words, for the optimizers that have them.
+OPTIM_CHOICES = {"optim.state_dtype": ("float32", "bfloat16"), "optim.state_rounding": ("stochastic", "nearest")}
+
 # What a policy of timm begins with (timm/data/transforms_factory.py and auto_augment.py auto_augment_policy).
 POLICIES = ("rand", "augmix", "original", "originalr", "v0", "v0r", "3a")
 PAIRS = "but mixup and cutmix mix pairs"
@@ -102,7 +105,8 @@ def origin(config: RunConfig, key: str) -> str:
 
 def _alone(config: RunConfig) -> None:
     tree = to_dict(config)
-    for key, choices in CHOICES.items():
+    present = {key: choices for key, choices in OPTIM_CHOICES.items() if get(tree, key) is not None}
+    for key, choices in {**CHOICES, **present}.items():
         value = get(tree, key)
         if value not in choices:
             raise UserError(f"{key}={show(value)} ({origin(config, key)}): no such value{suggestion(value, choices)}")

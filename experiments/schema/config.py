@@ -188,6 +188,10 @@ class RunConfig:
         return self.schedule.epochs + self.schedule.cooldown_epochs
 
 
+# Hyper-parameters that came after the first records, with the value that stands for what was before: a run with that
+# value keeps its digest.
+ADDED_LATER = {"optim.state_dtype": "float32", "optim.state_rounding": "stochastic"}
+
 # Fields that change no number of a run (`lr_scaling` has done its work on `optim.lr`): excluded from its digest.
 # The seed stands beside the digest.
 NOT_IDENTITY = (

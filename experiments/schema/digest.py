@@ -7,8 +7,8 @@ import hashlib
 import json
 from typing import Any
 
-from experiments.schema.config import NOT_IDENTITY, RunConfig
-from experiments.schema.typed import Tree, to_dict
+from experiments.schema.config import ADDED_LATER, NOT_IDENTITY, RunConfig
+from experiments.schema.typed import Tree, get, to_dict
 
 
 def canonical_json(tree: Any) -> str:
@@ -26,13 +26,14 @@ def config_digest(config: RunConfig | Tree) -> str:
 
 
 def identity(tree: Tree) -> Tree:
-    """`tree` without what `NOT_IDENTITY` names and without values that are RunConfig's defaults.
+    """`tree` without what `NOT_IDENTITY` names, without values that are RunConfig's defaults or `ADDED_LATER`'s.
 
     So a field that is added later, with a default that changes nothing, renames no run. In turn a default never
     changes its meaning: a new behaviour is a new field or a new value.
     """
     kept = copy.deepcopy(tree)
-    for name in NOT_IDENTITY:
+    neutral = [name for name, value in ADDED_LATER.items() if get(kept, name) == value]
+    for name in (*NOT_IDENTITY, *neutral):
         section, _, key = name.rpartition(".")
         (kept.get(section, {}) if section else kept).pop(key, None)
     return _without_defaults(kept, to_dict(RunConfig()))

@@ -1,10 +1,14 @@
-"""The names a user can choose from: one YAML file in one folder of `configs/` is one choice."""
+"""The names a user can choose from: one YAML file in one folder of `configs/` is one choice.
+
+Optimizers that installed packages announce are choices, too.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from experiments.schema import paths
+from experiments.schema.announced import announced
 from experiments.schema.errors import UserError, suggestion
 
 GROUPS = {
@@ -20,7 +24,8 @@ GROUPS = {
 
 def choices(group: str, configs: Path = paths.CONFIGS) -> list[str]:
     """Names of `group`, in alphabetical order."""
-    return sorted(path.stem for path in (configs / group).glob("*.yaml"))
+    files = {path.stem for path in (configs / group).glob("*.yaml")}
+    return sorted(files | announced().keys() if group == "optim" else files)
 
 
 def require(group: str, name: object, origin: str, configs: Path = paths.CONFIGS) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.schema import layers, names, paths, tables
+from experiments.schema.announced import hyper_parameters
 from experiments.schema.config import NOT_IDENTITY, RunConfig
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.hydra_composition import composed
@@ -93,7 +94,16 @@ def _choose(choices: dict[str, Any], configs: Path) -> tuple[Experiment, str | N
     names.require("data", data, COMMAND_LINE if given is not None else file, configs)
     # An experiment's file is a book of recipes and may name another data set for each: `layers` reads those two.
     del groups["exp"]
-    return experiment, variant, data, composed(configs, **groups)
+    return experiment, variant, data, _composed(groups, configs)
+
+
+def _composed(groups: dict[str, str], configs: Path) -> Tree:
+    """Hydra's composition, in which an optimizer without a file takes the defaults that its package announces."""
+    optim = groups["optim"]
+    if (configs / "optim" / f"{optim}.yaml").is_file():
+        return composed(configs, **groups)
+    files = composed(configs, **{**groups, "optim": DEFAULTS["optim"]})
+    return {**files, "optim": hyper_parameters(optim)}
 
 
 def _data_layer(name: str, configs: Path) -> Layer:
