@@ -137,7 +137,10 @@ def compiled(launch, capability, directory, monkeypatch):
 def test_generated_code_moves_each_tensor_once_in_the_widest_words(
     tmp_path, monkeypatch, capability, param, state, stochastic, loads, stores
 ):
-    """Four fp32 or two fp64 elements a thread; whatever else is in bf16 moves with them. No spills, no fp64 in fp32."""
+    """Four fp32 or two fp64 elements a thread; whatever else is in bf16 moves with them.
+
+    No spills, no exchange between threads, no fp64 in a step in fp32, nothing fused that IEEE rounds twice.
+    """
     _, update = launches(param, state, stochastic)
     kernel = compiled(update, capability, tmp_path, monkeypatch)
     ptx, machine_code = kernel.asm["ptx"], kernel.asm["sass"]
@@ -146,6 +149,7 @@ def test_generated_code_moves_each_tensor_once_in_the_widest_words(
         assert {width: vectors.count(width) for width in vectors} == expected
     assert not re.search(r"\b(STL|LDL)\b", machine_code)
     assert "bar.sync" not in ptx
+    assert "fma." not in ptx
     assert (".f64" in ptx) == (param is FP64)
 
 
@@ -158,16 +162,16 @@ def test_first_kernel_compiles_with_and_without_tensor_arguments(tmp_path, monke
     assert "div.rn.f64" in ptx
 
 
+def variant(launch):
+    """The types of the arguments, and what Triton compiles in about them."""
+    backend = triton.compiler.make_backend(triton.backends.compiler.GPUTarget("cuda", 90, 32))
+    bind = triton.runtime.jit.create_function_from_signature(launch.kernel.signature, launch.kernel.params, backend)
+    return bind(*launch.arguments, **launch.options)[1]
+
+
 def test_no_number_is_compiled_in():
-    """Triton makes a variant for integers that are 1 or multiples of 16, unless told not to: it must see none."""
-
-    def variants(launch):
-        backend = triton.compiler.make_backend(triton.backends.compiler.GPUTarget("cuda", 90, 32))
-        create = triton.runtime.jit.create_function_from_signature
-        bind = create(launch.kernel.signature, launch.kernel.params, backend)
-        return bind(*launch.arguments, **launch.options)[1]
-
-    first = [variants(launch) for launch in launches()]
+    """Triton makes variants for integers that are 1 or multiples of 16, unless told not to."""
+    first = [variant(launch) for launch in launches()]
     for change in (
         {"lr": 1.0},
         {"lr": 1},
@@ -178,7 +182,15 @@ def test_no_number_is_compiled_in():
         {"sizes": (5,)},
         {"sizes": (5,) * 16},
     ):
-        assert [variants(launch) for launch in launches(**change)] == first
+        assert [variant(launch) for launch in launches(**change)] == first
+
+
+def test_numbers_reach_the_device_in_double_precision():
+    prepare, _ = launches()
+    types = [
+        kind for (kind, *_), value in zip(variant(prepare), prepare.arguments, strict=True) if type(value) is float
+    ]
+    assert types == ["fp64"] * 9
 
 
 # What the launcher promises.
