@@ -31,15 +31,17 @@ class Variant:
 
 
 IN_BFLOAT16 = (
-    "keeps its states in bfloat16 because it is asked to (8 significant bits): it leaves the reference by their rounding, "
-    "as expected"
+    "keeps its states in bfloat16 because it is asked to (8 significant bits): it leaves the reference by their "
+    "rounding, as expected"
 )
 OUR_VARIANTS = {
     "foreach": Variant({"foreach": True, "fused": False}),
     "single tensor": Variant({"foreach": False, "fused": False}),
     "fused": Variant({"fused": True}, may_refuse=True),
     "bf16 states": Variant({"fused": False, "state_dtype": torch.bfloat16}, may_refuse=True, expected=IN_BFLOAT16),
-    "bf16 states, fused": Variant({"fused": True, "state_dtype": torch.bfloat16}, may_refuse=True, expected=IN_BFLOAT16),
+    "bf16 states, fused": Variant(
+        {"fused": True, "state_dtype": torch.bfloat16}, may_refuse=True, expected=IN_BFLOAT16
+    ),
 }
 
 
