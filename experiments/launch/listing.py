@@ -6,12 +6,15 @@ import os
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from experiments.optimizers import registry
+from experiments.optimizers.facts import BYTES_PER_FLOAT
 from experiments.schema import names, paths
 from experiments.schema.sources import read
 from experiments.schema.tables import load_table, table_names
+from experiments.schema.typed import show as shown
 
 USAGE = {
     "python run.py exp=NAME [optim=NAME] [key=value ...]": "one run, to its record and verdict",
@@ -74,19 +77,40 @@ def show() -> int:
 
 
 def show_optimizers() -> int:
-    """Print the facts about every optimizer."""
-    table = Table(box=None, pad_edge=False, show_lines=False)
-    table.add_column("optim=", style="cyan", no_wrap=True)
-    for column in ("from", "states", "paper", "hyper-parameters and defaults", "how it differs from its paper"):
-        table.add_column(column, overflow="fold")
-    for name in registry.names():
-        info = registry.info(name)
-        defaults = "\n".join(f"{key}={value}" for key, value in info.defaults.items())
-        table.add_row(name, info.library, str(info.states), info.paper, defaults, info.differences, end_section=True)
+    """Print the facts about every optimizer: what each costs in one table, then papers, defaults and differences."""
     console = _console()
-    console.print(table)
-    console.print("\nstates: floats kept for each parameter. Defaults hold where an experiment sets nothing.")
+    entries = [registry.info(name) for name in registry.names()]
+    costs = Table(box=None, pad_edge=False)
+    for column in ("optim=", "library", "version", "states", "bytes", "element-wise"):
+        costs.add_column(column, justify="right" if column in ("states", "bytes") else "left", no_wrap=True)
+    for info in entries:
+        each = "yes" if info.elementwise else "no"
+        states, size = f"{info.states:.3g}", f"{BYTES_PER_FLOAT * info.states:.3g}"
+        costs.add_row(f"[cyan]{info.name}[/]", info.library, info.version, states, size, each)
+    console.print(costs)
+    console.print(
+        "\nstates: floats kept for each parameter at the defaults, for a 1024 x 1024 matrix where that depends on the "
+        "shape; bytes: their size in fp32. element-wise: parts of a tensor may be stepped apart, as in a sharded run. "
+        "library: experiments and adan are this repository."
+    )
+    for info in entries:
+        facts = Table(box=None, pad_edge=False, show_header=False)
+        facts.add_column(no_wrap=True, style="dim")
+        facts.add_column(overflow="fold")
+        facts.add_row("  paper", escape(info.paper))
+        facts.add_row("  defaults", escape(" ".join(f"{key}={_typed(value)}" for key, value in info.defaults.items())))
+        facts.add_row("  differences", escape(info.differences))
+        console.print(f"\n[bold cyan]{info.name}[/]")
+        console.print(facts)
+    console.print("\nDefaults hold where an experiment sets nothing.")
     return 0
+
+
+def _typed(value: object) -> str:
+    """A default as the command line takes it."""
+    if isinstance(value, tuple):
+        return f"[{','.join(map(str, value))}]"
+    return f"'{value}'" if isinstance(value, str) and not value.isidentifier() else shown(value)
 
 
 def _experiments(console: Console) -> None:

@@ -4,20 +4,27 @@
     for group in optimizer.param_groups:
         group["lr"] = schedules.rate(config.schedule, config.optim["lr"], epoch)
 
-An optimizer of your own needs no change here. Either call `register` before `build`, or let your package announce it
-as an entry point, so that `run.py` finds it too:
+An optimizer of your own needs no change here. This is a whole one, the file `my_package.py`:
+
+    import torch
+    from experiments.optimizers import OptimizerInfo
+
+    class SignSGD(torch.optim.Optimizer):
+        @torch.no_grad()
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in (p for p in group["params"] if p.grad is not None):
+                    p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * p.grad.sign())
+
+    SIGNSGD = OptimizerInfo(name="signsgd", library="my_package", paper="arXiv 1802.04434", states=0, elementwise=True,
+                            defaults={"lr": 1e-3, "weight_decay": 0.0},
+                            build=lambda groups, **settings: SignSGD(groups, settings))
+
+Either call `register(SIGNSGD)` before `build`, or let your package announce it in its `pyproject.toml`, so that
+`python run.py exp=vit_small optim=signsgd optim.lr=1e-4` finds it, too:
 
     [project.entry-points."adan_reproduction.optimizers"]
     signsgd = "my_package:SIGNSGD"
-
-    SIGNSGD = OptimizerInfo(
-        name="signsgd",
-        library="my_package",
-        states=0,
-        paper="arXiv 1802.04434",
-        defaults={"lr": 1e-3, "weight_decay": 0.0},
-        build=lambda groups, **settings: SignSGD(groups, **settings),
-    )
 
 Importing this package imports no torch, so names and facts answer at once.
 """

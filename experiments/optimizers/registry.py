@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from experiments.optimizers.catalogue import CATALOGUE
 from experiments.optimizers.facts import OptimizerInfo
+from experiments.schema.announced import announced, load
 from experiments.schema.errors import UserError, suggestion
-
-ENTRY_POINT_GROUP = "adan_reproduction.optimizers"
-
 
 _registered: dict[str, OptimizerInfo] = {}
 
@@ -27,17 +23,14 @@ def register(entry: OptimizerInfo) -> OptimizerInfo:
 
 def names() -> list[str]:
     """Names of all optimizers: built in, registered, and announced by installed packages (not loaded yet)."""
-    return sorted({*CATALOGUE, *_registered, *_announced()})
+    return sorted({*CATALOGUE, *_registered, *announced()})
 
 
 def info(name: str) -> OptimizerInfo:
     """The facts about `name`. UserError, with the nearest name, for an unknown one."""
     entry = CATALOGUE.get(name) or _registered.get(name)
-    if entry is None and name in _announced():
-        entry = _announced()[name].load()
-        if not isinstance(entry, OptimizerInfo):
-            point = _announced()[name].value
-            raise UserError(f"entry point {name} = {point} is no OptimizerInfo but a {type(entry).__name__}")
+    if entry is None and name in announced():
+        entry = load(name)
     if entry is None:
         raise UserError(f"optim={name}: unknown optimizer{suggestion(name, names())}")
     return entry
@@ -49,8 +42,3 @@ def resolve(optim: Mapping[str, Any]) -> tuple[OptimizerInfo, dict[str, Any], bo
     entry = info(settings.pop("name"))
     decay_bias_and_norm = bool(settings.pop("decay_bias_and_norm", False))
     return entry, entry.complete(settings), decay_bias_and_norm
-
-
-@cache
-def _announced() -> Mapping[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}

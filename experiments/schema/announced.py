@@ -1,4 +1,4 @@
-"""Optimizers that installed packages announce as entry points: choices of `optim=` beside the files of `configs/optim`."""
+"""Optimizers that installed packages announce: choices of `optim=` beside the files of `configs/optim`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -230,17 +229,3 @@ def test_a_registered_optimizer_is_built_by_name(clean_registry):
 def test_a_name_cannot_be_taken_twice(clean_registry):
     with pytest.raises(UserError, match="registered already"):
         optimizers.register(OptimizerInfo("adan", "x", 0, "", {}, SignSGD))
-
-
-def test_an_announced_optimizer_is_built_by_name(clean_registry, monkeypatch):
-    point = EntryPoint("signsgd", f"{__name__}:SIGNSGD", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "_announced", lambda: {"signsgd": point})
-    assert "signsgd" in optimizers.names()
-    assert_signsgd_works()
-
-
-def test_an_entry_point_that_is_no_optimizer_says_so(clean_registry, monkeypatch):
-    point = EntryPoint("signsgd", f"{__name__}:SignSGD", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "_announced", lambda: {"signsgd": point})
-    with pytest.raises(UserError, match="no OptimizerInfo"):
-        optimizers.info("signsgd")
