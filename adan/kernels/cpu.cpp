@@ -81,7 +81,7 @@ struct Coefficients {
     Real scale, beta1, rest1, beta2, rest2, beta3, rest3, eps;
     Real momentum, difference;  // lr / (1 - beta1^t), lr beta2 / (1 - beta2^t)
     Real root;                  // 1 / sqrt(1 - beta3^t)
-    Real keep, shrink;          // factors of the parameter before, and of the result after the step
+    Real decay_before, decay_after;  // what of the parameter is taken away before the step, and of the result after
     uint32_t stream;
 };
 
@@ -97,8 +97,8 @@ Coefficients<Real> coefficients(const Hyper &h, double step, int64_t number) {
     c.difference = Real(h.lr * h.beta2 / (1 - pow(h.beta2, step)));
     c.root = Real(1 / sqrt(1 - pow(h.beta3, step)));
     const double decay = h.lr * h.weight_decay;
-    c.keep = Real(h.no_prox ? 1 - decay : 1);
-    c.shrink = Real(h.no_prox ? 1 : 1 / (1 + decay));
+    c.decay_before = Real(h.no_prox ? decay : 0);
+    c.decay_after = Real(h.no_prox ? 0 : decay / (1 + decay));
     c.stream = mix(mix(uint32_t(number) + 0x9e3779b9u) + uint32_t(int64_t(step)));
     return c;
 }
@@ -128,7 +128,9 @@ void update(const Entry &e, const void *grads, int64_t begin, int64_t end, const
             const Real n = c.beta3 * load(exp_avg_sq[i]) + c.rest3 * look_ahead * look_ahead;
             const Real denominator = sqrt(n) * c.root + c.eps;
             const Real move = (c.momentum * m + c.difference * v) / denominator;
-            store(param[i], (load(param[i]) * c.keep - move) * c.shrink);
+            const Real theta = load(param[i]);
+            const Real moved = theta - c.decay_before * theta - move;
+            store(param[i], moved - c.decay_after * moved);
             store(pre_grad[i], g);
             if (stochastic) {
                 const uint32_t bits = word((offset + uint32_t(i)) ^ c.stream);

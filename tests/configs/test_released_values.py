@@ -86,6 +86,8 @@ def test_optimizer_and_schedule_of_a_released_run(row):
         "weight_decay": float(row["decay"]),
         "max_grad_norm": float(row["clip"]),
         "no_prox": False,
+        "state_dtype": "float32",
+        "state_rounding": "stochastic",
         "decay_bias_and_norm": row["bias"] == "yes",
     }
     assert config.batch_size == config.global_batch_size == int(row["batch"])

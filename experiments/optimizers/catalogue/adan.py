@@ -26,7 +26,7 @@ ENTRIES = [
         differences=(
             "Ours, with the numbers of the authors' code: moments start at zero and are bias-corrected (Algorithm 1 "
             "starts them at the first gradient), eps outside the root. Steps are counted per parameter, max_grad_norm "
-            "is read per group, gradients are not modified; see adan/optimizer.py. state_dtype bfloat16 keeps the states "
+            "is read per group, gradients are not modified; see adan/optimizer.py. state_dtype bfloat16 keeps states "
             "in half the memory, which the paper does not know."
         ),
         # In floats: two numbers in bf16 take the room of one.
