@@ -35,7 +35,7 @@ def clean_registry(monkeypatch):
 
 def test_names_and_facts_need_no_torch():
     code = (
-        "import sys; from experiments import optimizers as o; [o.info(name).states for name in o.names()];"
+        "import sys; from experiments import optimizers as o; [o.info(name).floats({}, (4, 3)) for name in o.names()];"
         "from experiments.optimizers.schedules import rate; print(*o.names()); sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CONFIGS.parents[1])

@@ -68,8 +68,9 @@ def test_killed_while_a_checkpoint_is_saved(begin, undisturbed, save, stage):
         ("optim=lamb", "precision=bf16", "augmentation.random_erasing=0.5"),
         ("optim=adan", "precision=fp16", "model.arguments.depth=1", "model.arguments.embed_dim=16"),
         ("optim=adan", "data.workers=2"),
+        ("optim=muon", "precision=fp16"),
     ],
-    ids=["ema", "accumulation", "sam", "bf16", "fp16", "workers"],
+    ids=["ema", "accumulation", "sam", "bf16", "fp16", "workers", "two optimizers in one"],
 )
 def test_killed_twice_with_every_kind_of_state(begin, undisturbed, overrides):
     path = begin("killed", *overrides)
