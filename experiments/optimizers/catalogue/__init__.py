@@ -2,8 +2,11 @@
 
 The rule: the update that produced the published numbers, for an optimizer in none of the paper's tables that of its own
 paper, from a library that is kept up. Where a library's update or default is something else, `differences` says what is
-used here and why; `tests/optimizers` holds each to a float64 reference of what it claims. Versions behind the tables: the released runs used
-timm 0.6.1's optimizer factory; baselines of Table 3 come from the AdaBelief authors' code and its relatives.
+used here and why; `tests/optimizers` holds each to a float64 reference of what it claims.
+
+Versions behind the tables: the released runs used timm 0.6.1's optimizer factory; baselines of Table 3 come from the
+AdaBelief authors' code and its relatives.
+
 One module a family; `python run.py --optimizers` prints them all.
 """
 
