@@ -17,6 +17,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import stat
 import subprocess
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +34,7 @@ COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 # The first that the compiler takes; clang on Arm knows only -mcpu.
 CPU_FLAGS = (("-march=native",), ("-mcpu=native",), ())
+OPENMP, NO_THREADS = "-fopenmp", "-fopenmp-simd"
 # What the objects of gcc and clang call for a parallel region.
 OPENMP_SYMBOLS = ("GOMP_parallel", "__kmpc_fork_call")
 SECONDS_TO_COMPILE = 120
@@ -42,81 +44,90 @@ class KernelUnavailable(RuntimeError):
     """A kernel cannot run here; the message says why."""
 
 
-@cache
-def library() -> ctypes.CDLL:
-    """The kernel, loaded; built before if need be. Raises KernelUnavailable (every time, at the cost of one try)."""
-    result = _library_or_reason()
+def library(source: Path = SOURCE) -> ctypes.CDLL:
+    """The kernel, loaded; built before if need be. Raises KernelUnavailable, every time at the cost of one try."""
+    result = _library_or_reason(source)
     if isinstance(result, str):
         raise KernelUnavailable(result)
     return result
 
 
 @cache
-def _library_or_reason() -> ctypes.CDLL | str:
+def _library_or_reason(source: Path) -> ctypes.CDLL | str:
+    if sys.platform == "win32":
+        return "it is not built on Windows"
     compiler = _compiler()
     if compiler is None:
         return f"no C++ compiler: neither $CXX nor {', '.join(COMPILERS)} is a program on the PATH"
     reasons = []
-    for openmp in _openmp_flags():
-        try:
-            return ctypes.CDLL(str(_cached_or_built(compiler, openmp)))
-        except (OSError, KernelUnavailable) as error:
-            reasons.append(f"{error}")
+    for openmp in (OPENMP, NO_THREADS) if _openmp_is_loaded() else (NO_THREADS,):
+        for attempt in ("as kept", "anew"):
+            try:
+                path = _kept_or_built(source, compiler, openmp, keep=attempt == "as kept")
+                library = ctypes.CDLL(str(path))
+            except (OSError, KernelUnavailable) as error:
+                reasons.append(str(error))
+                continue
+            if openmp == NO_THREADS:
+                print("adan: no OpenMP: the CPU kernel runs on one thread", file=sys.stderr)
+            return library
     return "; ".join(dict.fromkeys(reasons))
 
 
-def _compiler() -> str | None:
-    candidates = (os.environ.get("CXX"), *COMPILERS)
-    return next((found for name in candidates if name and (found := shutil.which(name))), None)
+def _compiler() -> list[str] | None:
+    """The first compiler that is there, as a command; `CXX` may carry arguments."""
+    candidates = [shlex.split(os.environ.get("CXX", "")), *([name] for name in COMPILERS)]
+    return next(([found, *rest] for name, *rest in filter(None, candidates) if (found := shutil.which(name))), None)
 
 
-def _openmp_flags() -> tuple[str, ...]:
-    """`-fopenmp` where torch's OpenMP runtime can be seen by a library loaded now, and what to fall back to."""
+def _openmp_is_loaded() -> bool:
+    """Whether a library loaded now finds an OpenMP runtime, which is then torch's."""
     loaded = ctypes.CDLL(None)
-    return (
-        ("-fopenmp", "-fopenmp-simd") if any(hasattr(loaded, name) for name in OPENMP_SYMBOLS) else ("-fopenmp-simd",)
-    )
+    return any(hasattr(loaded, name) for name in OPENMP_SYMBOLS)
 
 
-def _cached_or_built(compiler: str, openmp: str) -> Path:
-    """The kernel's file. Raises KernelUnavailable with what the compiler said, OSError where no folder can be used."""
-    version = _output_of([compiler, "--version"])
+def _kept_or_built(source: Path, compiler: list[str], openmp: str, keep: bool) -> Path:
+    """The built file: the one in the cache if `keep`. KernelUnavailable with what the compiler said."""
     key = hashlib.sha256()
-    for part in (SOURCE.read_text(), compiler, version, openmp, repr((FLAGS, CPU_FLAGS)), cpu_model()):
+    version = _output_of([*compiler, "--version"])
+    for part in (source.read_text(), repr(compiler), version, openmp, repr(FLAGS), cpu_model()):
         key.update(part.encode() + b"\0")
-    name = f"adan-{key.hexdigest()[:24]}.so"
+    name = f"{source.stem}-{key.hexdigest()[:24]}.so"
     folders = list(_cache_folders())
     for folder in folders:
-        if _is_ours(folder / name):
+        if keep and _may_be_loaded(folder / name):
             return folder / name
     errors = []
     for folder in folders:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                return _build(compiler, openmp, Path(scratch), folder / name)
+            with _alone(folder), tempfile.TemporaryDirectory(dir=folder) as scratch:
+                if not (keep and _may_be_loaded(folder / name)):  # unless another process was faster
+                    _build(source, compiler, openmp, Path(scratch), folder / name)
+                return folder / name
         except OSError as error:
             errors.append(str(error))
     raise KernelUnavailable(f"no folder to build in: {'; '.join(errors)}")
 
 
-def _build(compiler: str, openmp: str, scratch: Path, target: Path) -> Path:
-    """Compile in `scratch`, then move into place in one step, so that processes that build at once do no harm."""
-    print(f"adan: building the CPU kernel with {compiler}, once for this machine and compiler ...", file=sys.stderr)
+def _build(source: Path, compiler: list[str], openmp: str, scratch: Path, target: Path) -> None:
+    """Compile in `scratch`, then move into place in one step: nobody ever sees half a file."""
+    print(f"adan: building the CPU kernel with {compiler[0]}, once for this machine and compiler ...", file=sys.stderr)
     begin = time.monotonic()
-    built, object_file = scratch / target.name, scratch / "cpu.o"
+    built, object_file = scratch / target.name, scratch / "object.o"
     errors = []
     for cpu in CPU_FLAGS:
         try:
-            _output_of([compiler, *FLAGS, *cpu, openmp, "-c", str(SOURCE), "-o", str(object_file)])
+            _output_of([*compiler, *FLAGS, *cpu, openmp, "-c", str(source), "-o", str(object_file)])
             undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
-            _output_of([compiler, "-shared", *undefined, str(object_file), "-o", str(built), "-lm"])
+            _output_of([*compiler, "-shared", *undefined, str(object_file), "-o", str(built), "-lm"])
         except KernelUnavailable as error:
             errors.append(str(error))
             continue
+        built.chmod(0o755)
         built.replace(target)
         print(f"adan: built in {time.monotonic() - begin:.1f} s: {target}", file=sys.stderr)
-        return target
+        return
     raise KernelUnavailable(errors[0])
 
 
@@ -142,14 +153,26 @@ def _cache_folders() -> Iterator[Path]:
     yield Path(tempfile.gettempdir()) / f"adan-{os.getuid()}"
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether `path` is a file that only this user (or root) can have put there: it is about to be executed."""
+def _may_be_loaded(path: Path) -> bool:
+    """Whether `path` is there, and nobody but its owner, this user or root, can have written it: it will be run."""
     try:
-        found = path.stat()
+        found, folder = path.stat(), path.parent.stat()
     except OSError:
         return False
-    foreign = stat.S_IWGRP | stat.S_IWOTH
-    return found.st_uid in (os.getuid(), 0) and not found.st_mode & foreign and not path.parent.stat().st_mode & foreign
+    strangers = stat.S_IWGRP | stat.S_IWOTH
+    trusted = found.st_uid in (os.getuid(), 0) and not (found.st_mode | folder.st_mode) & strangers
+    return trusted or "ADAN_CACHE_DIR" in os.environ
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process of this machine build at a time, where the file system can tell."""
+    import fcntl
+
+    with (folder / "lock").open("w") as lock:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def cpu_model() -> str:
