@@ -161,7 +161,9 @@ class Adan(Optimizer):
         return loss
 
     def _attach_gradients(self) -> None:
-        if len(self.state) != len(self._known_states) or not all(map(is_, self.state.values(), self._known_states)):
+        """Find this step's gradients, and states for all that have one."""
+        known = self._known_states
+        if len(self.state) != len(known) or not all(map(is_, self.state.values(), known)):
             for step in self._group_steps:
                 step.slots.forget()
         for group, step in zip(self.param_groups, self._group_steps, strict=True):
@@ -170,7 +172,8 @@ class Adan(Optimizer):
         for group, step in zip(self.param_groups, self._group_steps, strict=True):
             step.attach(self.state, group, number)
             number += len(group["params"])
-        self._known_states = list(self.state.values())
+        if any([step.slots.new for step in self._group_steps]):
+            self._known_states = list(self.state.values())
 
     def _scale(self, group: dict[str, Any], norm: Any, grad_scale: Any) -> Any:
         """What the group's gradients are multiplied with: the clip factor, and the inverse of a scaler's scale.

@@ -44,13 +44,14 @@ class GroupSlots(Sequence[Slot]):
     """Slots of the parameters of one group that have a gradient, in their order.
 
     Each step calls `find_gradients`, then `attach`. While parameters and states are the same objects the slots stay,
-    and with them what a kernel derived from them; `version` counts how often they were made anew. All this happens
+    and with them what a kernel derived from them; `version` counts how often they were made `new`. All this happens
     at every step of the smallest networks, so it is few calls over whole lists, and the slots' own `grad` is brought
     up to date (`give_gradients`) only for implementations that read it.
     """
 
     def __init__(self) -> None:
         self.version = 0
+        self.new = False
         self.params: list[Tensor] = []
         self.grads: list[Tensor] = []
         self.contiguous = False
@@ -92,7 +93,8 @@ class GroupSlots(Sequence[Slot]):
         self, state: Mapping[Tensor, dict[str, Any]], make_state: Callable[[Tensor], None], first_number: int
     ) -> None:
         """Put the gradients found into slots. `make_state` gives a parameter without states its first ones."""
-        if not self._stand():
+        self.new = not self._stand()
+        if self.new:
             self._make(state, make_state, first_number)
         if self._sharded:
             self.grads = list(map(local, self.grads))

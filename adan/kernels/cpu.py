@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from itertools import accumulate
-from operator import attrgetter
+from operator import attrgetter, eq
 
 import torch
 from torch import Tensor
@@ -24,8 +23,9 @@ SUPPORTED = {
 }
 # Waking a thread takes about as long as stepping this many elements.
 ELEMENTS_PER_THREAD = 1 << 15
+ONE_THREAD = ctypes.c_int64(1)
 
-_dtype = attrgetter("dtype")
+_dtype, _nbytes = attrgetter("dtype"), attrgetter("nbytes")
 
 
 ADDRESSES = ("param", *MOMENTS, "step")
@@ -60,7 +60,6 @@ class Table:
     def __init__(self, slots: Sequence[Slot], stochastic: bool) -> None:
         self._slots = slots
         self._params = [slot.param for slot in slots]
-        self._dtypes = [param.dtype for param in self._params]
         self._step = getattr(library(), f"adan_step_{_name(slots[0].param)}_{_name(slots[0].exp_avg)}")
         self._step.argtypes, self._step.restype = None, None
         self._sum_of_squares = getattr(library(), f"adan_sum_of_squares_{_name(slots[0].param)}")
@@ -71,8 +70,8 @@ class Table:
         self._given: Hyperparameters | None = None
         self._entries = (_Entry * len(slots))()
         self._grads = (ctypes.c_void_p * len(slots))()
-        self._elements: list[int] = []
-        self._total = 0
+        self._nbytes: list[int] = []
+        self._elements = 0
         self._addresses: list[int] = []
         self._copies: list[tuple[Tensor, Tensor]] = []
         self._laid_out_grads: list[Tensor] = []
@@ -82,8 +81,7 @@ class Table:
         if (
             contiguous
             and list(map(Tensor.data_ptr, self._params)) == self._addresses
-            and list(map(Tensor.numel, grads)) == self._elements
-            and list(map(_dtype, grads)) == self._dtypes
+            and list(map(_nbytes, grads)) == self._nbytes
         ):
             self._grads[:] = list(map(Tensor.data_ptr, grads))
         else:
@@ -110,16 +108,18 @@ class Table:
             _laid_out(grad.to(tensors[0].dtype), tensors[0]) for grad, tensors in zip(grads, written, strict=True)
         ]
         self._grads[:] = [grad.data_ptr() for grad in self._laid_out_grads]
-        self._elements = [param.numel() for param in self._params]
-        self._total = sum(self._elements)
-        # Empty, they match nothing: the next step comes here again.
-        self._addresses = [p.data_ptr() for p in self._params] if contiguous and not self._copies else []
+        self._nbytes = [param.nbytes for param in self._params]
+        # Left empty, these match nothing, and the next step comes here again.
+        same_types = all(map(eq, map(_dtype, grads), map(_dtype, self._params)))
+        standing = contiguous and same_types and not self._copies
+        self._addresses = list(map(Tensor.data_ptr, self._params)) if standing else []
+        first = 0
         for entry, slot, tensors in zip(self._entries, self._slots, written, strict=True):
             for name, tensor in zip(ADDRESSES, (*tensors, slot.step), strict=True):
                 setattr(entry, name, tensor.data_ptr())
-            entry.elements, entry.number = slot.param.numel(), slot.number
-        for entry, first in zip(self._entries, accumulate([0, *self._elements[:-1]]), strict=True):
-            entry.first = first
+            entry.elements, entry.number, entry.first = slot.param.numel(), slot.number, first
+            first += entry.elements
+        self._elements = first
 
     def sum_of_squares(self) -> float:
         """Of all gradients, in double precision and in an order that does not depend on the threads."""
@@ -143,7 +143,9 @@ class Table:
         torch.autograd.graph.increment_version(self._params)
 
     def _threads(self) -> ctypes.c_int64:
-        return ctypes.c_int64(max(1, min(torch.get_num_threads(), self._total // ELEMENTS_PER_THREAD)))
+        if self._elements < 2 * ELEMENTS_PER_THREAD:
+            return ONE_THREAD
+        return ctypes.c_int64(min(torch.get_num_threads(), self._elements // ELEMENTS_PER_THREAD))
 
 
 def _written(slot: Slot) -> list[Tensor]:
