@@ -149,12 +149,12 @@ class Adan(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._attach_gradients()
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         if found_inf is not None and self.implementation != FUSED_GPU:
             if found_inf.item():
                 return loss
             found_inf = None
+        self._attach_gradients()
         norm = self._norm() if any([group["max_grad_norm"] > 0 for group in self.param_groups]) else None
         for group, step in zip(self.param_groups, self._group_steps, strict=True):
             step.step(group, self._scale(group, norm, grad_scale), found_inf)

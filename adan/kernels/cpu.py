@@ -73,8 +73,10 @@ class Table:
         self._nbytes: list[int] = []
         self._elements = 0
         self._addresses: list[int] = []
+        self._of_one_element: list[int] = []
         self._copies: list[tuple[Tensor, Tensor]] = []
         self._laid_out_grads: list[Tensor] = []
+        self._storages: list[torch.UntypedStorage] = []
 
     def find(self, grads: list[Tensor], contiguous: bool) -> None:
         """Take the gradients of this step, in the order of the slots; `contiguous` says whether all of them are."""
@@ -91,13 +93,13 @@ class Table:
     def _find_anew(self, grads: list[Tensor]) -> None:
         """`find` for new addresses and any layout: what does not lie as the first state does is copied so.
 
-        Raises RuntimeError where a parameter has another shape than its states.
+        Raises RuntimeError where parameters or states have become what the kernel would misread.
         """
+        for slot in self._slots:
+            self._check(slot)
+        self._copies = []  # of a step that was not made
         written, contiguous = [], True
         for slot in self._slots:
-            if slot.param.shape != slot.exp_avg.shape:
-                shapes = f"{tuple(slot.param.shape)}, its states {tuple(slot.exp_avg.shape)}"
-                raise RuntimeError(f"a parameter has changed its shape: it has {shapes}; make a new optimizer")
             layout = _dense(slot.exp_avg)
             tensors = [_laid_out(tensor, layout) for tensor in _written(slot)]
             originals = zip(_written(slot), tensors, strict=True)
@@ -120,6 +122,25 @@ class Table:
             entry.elements, entry.number, entry.first = slot.param.numel(), slot.number, first
             first += entry.elements
         self._elements = first
+
+    def _check(self, slot: Slot) -> None:
+        shape, dtype = tuple(slot.param.shape), slot.param.dtype
+        if slot.param.shape != slot.exp_avg.shape:
+            shapes = f"{shape}, its states {tuple(slot.exp_avg.shape)}"
+            raise RuntimeError(f"a parameter has changed its shape: it has {shapes}; make a new optimizer")
+        if dtype != self._dtypes[0]:
+            raise RuntimeError(
+                f"a parameter of shape {shape} has changed its type from {self._dtypes[0]} to {dtype}; "
+                "load_state_dict(state_dict()) fits an optimizer to that"
+            )
+        expected = {**dict.fromkeys(MOMENTS, (self._state_dtype, shape)), "step": (torch.float32, ())}
+        for name, (wanted, extent) in expected.items():
+            found = getattr(slot, name)
+            if (found.dtype, tuple(found.shape), found.device.type) != (wanted, extent, "cpu"):
+                raise RuntimeError(
+                    f"state {name!r} of a parameter of shape {shape} must be a {wanted} tensor of shape {extent} on "
+                    f"the CPU, not {found.dtype} of shape {tuple(found.shape)} on {found.device}"
+                )
 
     def sum_of_squares(self) -> float:
         """Of all gradients, in double precision and in an order that does not depend on the threads."""
@@ -163,8 +184,8 @@ def _dense(tensor: Tensor) -> Tensor:
 
 
 def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """`tensor` if its elements lie in memory in the order of those of `like`, else a copy that does."""
-    if _strides(tensor) == _strides(like):
+    """`tensor` if its elements lie in memory in the order of those of `like`, as they are, else a copy that does."""
+    if _strides(tensor) == _strides(like) and not tensor.is_neg():
         return tensor
     return torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
 

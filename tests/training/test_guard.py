@@ -45,7 +45,7 @@ def test_a_step_that_the_fp16_scaler_skips_counts_as_an_update_but_not_for_the_o
         assert not run.optimizer.state
         assert run.perform(interruption, until=30)
         run.journal.close()
-    steps = {state["step"] for state in run.optimizer.state.values()}
+    steps = {int(state["step"]) for state in run.optimizer.state.values()}
     assert len(steps) == 1
     assert run.update == 30
     assert 0 < steps.pop() < 30
