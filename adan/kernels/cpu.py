@@ -60,6 +60,7 @@ class Table:
     def __init__(self, slots: Sequence[Slot], stochastic: bool) -> None:
         self._slots = slots
         self._params = [slot.param for slot in slots]
+        self._dtypes = (slots[0].param.dtype, slots[0].exp_avg.dtype)
         self._step = getattr(library(), f"adan_step_{_name(slots[0].param)}_{_name(slots[0].exp_avg)}")
         self._step.argtypes, self._step.restype = None, None
         self._sum_of_squares = getattr(library(), f"adan_sum_of_squares_{_name(slots[0].param)}")
@@ -84,6 +85,8 @@ class Table:
             contiguous
             and list(map(Tensor.data_ptr, self._params)) == self._addresses
             and list(map(_nbytes, grads)) == self._nbytes
+            # Autograd leaves a negated view where it is contiguous: the imaginary part of one conjugate number.
+            and not any([grads[index].is_neg() for index in self._of_one_element])
         ):
             self._grads[:] = list(map(Tensor.data_ptr, grads))
         else:
@@ -122,18 +125,22 @@ class Table:
             entry.elements, entry.number, entry.first = slot.param.numel(), slot.number, first
             first += entry.elements
         self._elements = first
+        self._of_one_element = [index for index, slot in enumerate(self._slots) if slot.param.numel() == 1]
+        # Whatever becomes of the `data` of a state, its address here is never one of freed memory.
+        self._storages = [t.untyped_storage() for slot in self._slots for t in (*_written(slot)[1:], slot.step)]
 
     def _check(self, slot: Slot) -> None:
         shape, dtype = tuple(slot.param.shape), slot.param.dtype
         if slot.param.shape != slot.exp_avg.shape:
             shapes = f"{shape}, its states {tuple(slot.exp_avg.shape)}"
             raise RuntimeError(f"a parameter has changed its shape: it has {shapes}; make a new optimizer")
-        if dtype != self._dtypes[0]:
+        param_dtype, state_dtype = self._dtypes
+        if dtype != param_dtype:
             raise RuntimeError(
-                f"a parameter of shape {shape} has changed its type from {self._dtypes[0]} to {dtype}; "
+                f"a parameter of shape {shape} has changed its type from {param_dtype} to {dtype}; "
                 "load_state_dict(state_dict()) fits an optimizer to that"
             )
-        expected = {**dict.fromkeys(MOMENTS, (self._state_dtype, shape)), "step": (torch.float32, ())}
+        expected = {**dict.fromkeys(MOMENTS, (state_dtype, shape)), "step": (torch.float32, ())}
         for name, (wanted, extent) in expected.items():
             found = getattr(slot, name)
             if (found.dtype, tuple(found.shape), found.device.type) != (wanted, extent, "cpu"):
