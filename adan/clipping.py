@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,8 +19,11 @@ def sum_of_squares(grads: Sequence[Tensor]) -> Tensor:
 
     Gradients in half precision are summed in fp32; the norms of tensors are put together in fp64, where it exists.
     """
-    norms = torch._foreach_norm([grad.to(compute_dtype(grad)) for grad in grads])
-    return torch.stack([norm.to(_widest(norm.device)) for norm in norms]).square().sum()
+    by_dtype: defaultdict[torch.dtype, list[Tensor]] = defaultdict(list)
+    for grad in grads:
+        by_dtype[compute_dtype(grad)].append(grad)
+    norms = [torch.stack(torch._foreach_norm(part, 2, dtype)) for dtype, part in by_dtype.items()]
+    return torch.cat([part.to(_widest(part.device)) for part in norms]).square().sum()
 
 
 class ShardedSum:
@@ -31,23 +35,20 @@ class ShardedSum:
     gradient takes part with zero.
     """
 
-    def __init__(self, params: Iterable[Tensor], norm_group: Any) -> None:
+    def __init__(self, params: Iterable[Tensor]) -> None:
         params = list(params)
-        self._norm_group = norm_group
         # In the order of the parameters, which is the same on every rank, whichever of them have gradients.
-        self.shardings = list(dict.fromkeys(map(sharding, params)))
-        self._device = params[0].device if params else _device_of(norm_group)
+        self._shardings = list(dict.fromkeys(map(sharding, params)))
+        self._device = params[0].device if params else None
 
-    def __call__(self, parts: Iterable[tuple[Any, float | Tensor]]) -> float | Tensor:
+    def __call__(self, parts: Iterable[tuple[Any, float | Tensor]], norm_group: Any) -> float | Tensor:
         """Total of (sharding, sum of squares); a Python number where nothing is on an accelerator."""
-        sums: dict[Any, list[float | Tensor]] = {key: [] for key in self.shardings}
+        sums: dict[Any, list[float | Tensor]] = {key: [] for key in self._shardings}
         for key, value in parts:
             sums[key].append(value)
-        totals = [_reduced(_added(values), key, self._device) for key, values in sums.items()]
-        total = _added(totals)
-        if self._norm_group is not None:
-            total = _all_reduced(total, self._norm_group, self._device)
-        return total
+        device = self._device or _device_of(norm_group)
+        total = _added([_reduced(_added(values), key, device) for key, values in sums.items()])
+        return total if norm_group is None else _all_reduced(total, norm_group, device)
 
 
 def sharding(param: Any) -> Any:

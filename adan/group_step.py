@@ -158,10 +158,10 @@ def _parts(group: dict[str, Any], slots: GroupSlots) -> list[_Part]:
         slots.place_step(index, slot.param.device if implementation == FUSED_GPU else torch.device("cpu"))
         types = (slot.param.dtype, slot.exp_avg.dtype) if implementation == FUSED_CPU else ()
         members[implementation, slot.param.device, sharding(param), *types].append(index)
-    stochastic = group["state_rounding"] == "stochastic"
+    how = (group["state_rounding"] == "stochastic", bool(group["fused"] or group["capturable"]))
     kinds: dict[str, type[_Part]] = {FUSED_CPU: _FusedCpu, FUSED_GPU: _FusedGpu}
     return [
-        kinds.get(key[0], _Torch)(key[0], key[2], [slots[index] for index in indices], indices, stochastic)
+        kinds.get(key[0], _Torch)(key[0], key[2], [slots[index] for index in indices], indices, *how)
         for key, indices in members.items()
     ]
 
@@ -170,13 +170,20 @@ class _Part:
     """Slots of a group that one implementation steps together."""
 
     def __init__(
-        self, implementation: str, sharding: Any, slots: Sequence[Slot], indices: list[int], stochastic: bool
+        self,
+        implementation: str,
+        sharding: Any,
+        slots: Sequence[Slot],
+        indices: list[int],
+        stochastic: bool,
+        insists: bool,
     ) -> None:
         self.implementation = implementation
         self._sharding = sharding
         self._slots = slots
         self._indices = indices
         self._stochastic = stochastic
+        self._insists = insists
 
     def find(self, slots: GroupSlots) -> None:
         """Take this step's gradients."""
@@ -225,18 +232,28 @@ class _FusedGpu(_Part):
 
     def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
         device = self._slots[0].param.device
-        if scale == 1.0 and not isinstance(scale, Tensor):
-            scale_there = None
-        else:
+        scale_there = None
+        if isinstance(scale, Tensor) or scale != 1.0:
             scale_there = torch.as_tensor(scale, dtype=torch.float32).to(device, non_blocking=True)
-        self._launcher.step(
-            self._slots,
-            lr=hyper.lr,
-            betas=hyper.betas,
-            eps=hyper.eps,
-            weight_decay=hyper.weight_decay,
-            no_prox=hyper.no_prox,
-            scale=scale_there,
-            found_inf=None if found_inf is None else found_inf.to(device, non_blocking=True),
-            stochastic=self._stochastic,
-        )
+        if self.implementation == FUSED_GPU:
+            try:
+                self._launcher.step(
+                    self._slots,
+                    lr=hyper.lr,
+                    betas=hyper.betas,
+                    eps=hyper.eps,
+                    weight_decay=hyper.weight_decay,
+                    no_prox=hyper.no_prox,
+                    scale=scale_there,
+                    found_inf=None if found_inf is None else found_inf.to(device, non_blocking=True),
+                    stochastic=self._stochastic,
+                )
+                return
+            except KernelUnavailable as error:
+                if self._insists:
+                    raise
+                _say(f"no GPU kernel ({error}); stepping with torch's foreach operations")
+                self.implementation = FOREACH
+        if found_inf is None or not found_inf.item():
+            with torch.no_grad():
+                foreach(self._slots, scale, hyper, self._stochastic)

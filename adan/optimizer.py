@@ -100,6 +100,7 @@ class Adan(Optimizer):
         self.norm_group = norm_group
         self._group_steps: list[GroupStep] = []
         self._known_states: list[dict[str, Any]] = []
+        self._sharded_sum: ShardedSum | None = None
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -108,6 +109,7 @@ class Adan(Optimizer):
             _check({**self.defaults, **overrides})
         super().add_param_group(param_group)
         self._group_steps.append(GroupStep())
+        self._sharded_sum = None
 
     def __getstate__(self) -> dict[str, Any]:
         if self.norm_group is not None:
@@ -121,6 +123,7 @@ class Adan(Optimizer):
         self.norm_group = getattr(self, "norm_group", None)
         self._group_steps = [GroupStep() for _ in self.param_groups]
         self._known_states = []
+        self._sharded_sum = None
         for group in self.param_groups:
             for key, value in LATER_OPTIONS.items():
                 group.setdefault(key, value)
@@ -189,8 +192,9 @@ class Adan(Optimizer):
     def _norm(self) -> float | Tensor:
         """2-norm of all gradients, here and on the processes that share them."""
         parts = [pair for step in self._group_steps for pair in step.sums_of_squares()]
-        total = ShardedSum((p for group in self.param_groups for p in group["params"]), self.norm_group)(parts)
-        return total**0.5
+        if self._sharded_sum is None:
+            self._sharded_sum = ShardedSum(param for group in self.param_groups for param in group["params"])
+        return self._sharded_sum(parts, self.norm_group) ** 0.5
 
     @torch.no_grad()
     def restart_opt(self) -> None:
