@@ -25,6 +25,7 @@ from torch.nn import Parameter
 
 from adan.clipping import sharding, sum_of_squares
 from adan.kernels.compilation import KernelUnavailable
+from adan.layout import WRITTEN, copy_back, lay_out
 from adan.slots import MOMENTS, GroupSlots, Slot, local, state_dtype
 from adan.update import Hyperparameters, foreach, single_tensor
 
@@ -229,6 +230,13 @@ class _FusedGpu(_Part):
         from adan.kernels.gpu import Launcher
 
         self._launcher = Launcher()
+        self._contiguous = False
+
+    def find(self, slots: GroupSlots) -> None:
+        super().find(slots)
+        tensors = (getattr(slot, name) for slot in self._slots for name in WRITTEN)
+        same_types = all(slot.grad.dtype is slot.param.dtype for slot in self._slots)
+        self._contiguous = slots.contiguous and same_types and all(map(Tensor.is_contiguous, tensors))
 
     def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
         device = self._slots[0].param.device
@@ -236,9 +244,12 @@ class _FusedGpu(_Part):
         if isinstance(scale, Tensor) or scale != 1.0:
             scale_there = torch.as_tensor(scale, dtype=torch.float32).to(device, non_blocking=True)
         if self.implementation == FUSED_GPU:
+            slots, copies = list(self._slots), list[tuple[Tensor, Tensor]]()
+            if not self._contiguous:
+                slots, copies = lay_out(slots, [slot.grad for slot in slots])
             try:
                 self._launcher.step(
-                    self._slots,
+                    slots,
                     lr=hyper.lr,
                     betas=hyper.betas,
                     eps=hyper.eps,
@@ -248,6 +259,7 @@ class _FusedGpu(_Part):
                     found_inf=None if found_inf is None else found_inf.to(device, non_blocking=True),
                     stochastic=self._stochastic,
                 )
+                copy_back(copies)
                 return
             except KernelUnavailable as error:
                 if self._insists:

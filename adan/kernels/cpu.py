@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from adan.kernels.compilation import library
-from adan.slots import MOMENTS, Slot
+from adan.layout import WRITTEN, copy_back, lay_out
+from adan.slots import Slot
 from adan.update import Hyperparameters
 
 # (parameters and gradients, states): for each the library has a function.
@@ -28,7 +29,7 @@ ONE_THREAD = ctypes.c_int64(1)
 _dtype, _nbytes = attrgetter("dtype"), attrgetter("nbytes")
 
 
-ADDRESSES = ("param", *MOMENTS, "step")
+ADDRESSES = (*WRITTEN, "step")
 
 
 class _Entry(ctypes.Structure):
@@ -76,7 +77,7 @@ class Table:
         self._addresses: list[int] = []
         self._of_one_element: list[int] = []
         self._copies: list[tuple[Tensor, Tensor]] = []
-        self._laid_out_grads: list[Tensor] = []
+        self._laid_out: list[Slot] = []  # held for the time of a step, like the copies among them
         self._storages: list[torch.UntypedStorage] = []
 
     def find(self, grads: list[Tensor], contiguous: bool) -> None:
@@ -92,62 +93,26 @@ class Table:
         else:
             self._find_anew(grads)
 
-    @torch.no_grad()
     def _find_anew(self, grads: list[Tensor]) -> None:
-        """`find` for new addresses and any layout: what does not lie as the first state does is copied so.
-
-        Raises RuntimeError where parameters or states have become what the kernel would misread.
-        """
-        for slot in self._slots:
-            self._check(slot)
-        self._copies = []  # of a step that was not made
-        written, contiguous = [], True
-        for slot in self._slots:
-            layout = _dense(slot.exp_avg)
-            tensors = [_laid_out(tensor, layout) for tensor in _written(slot)]
-            originals = zip(_written(slot), tensors, strict=True)
-            self._copies += [(original, copy) for original, copy in originals if original is not copy]
-            contiguous &= all(tensor.is_contiguous() for tensor in tensors)
-            written.append(tensors)
-        self._laid_out_grads = [
-            _laid_out(grad.to(tensors[0].dtype), tensors[0]) for grad, tensors in zip(grads, written, strict=True)
-        ]
-        self._grads[:] = [grad.data_ptr() for grad in self._laid_out_grads]
-        self._nbytes = [param.nbytes for param in self._params]
+        """`find` for new addresses and any layout."""
+        self._laid_out, self._copies = slots, copies = lay_out(self._slots, grads)
+        self._grads[:] = [slot.grad.data_ptr() for slot in slots]
+        self._nbytes = [slot.param.nbytes for slot in slots]
         # Left empty, these match nothing, and the next step comes here again.
+        contiguous = all(getattr(slot, name).is_contiguous() for slot in slots for name in WRITTEN)
         same_types = all(map(eq, map(_dtype, grads), map(_dtype, self._params)))
-        standing = contiguous and same_types and not self._copies
+        standing = contiguous and same_types and not copies
         self._addresses = list(map(Tensor.data_ptr, self._params)) if standing else []
+        # Held, so that no other tensor can come to lie at these addresses.
+        self._storages = [param.untyped_storage() for param in self._params] if standing else []
+        self._of_one_element = [index for index, param in enumerate(self._params) if param.numel() == 1]
         first = 0
-        for entry, slot, tensors in zip(self._entries, self._slots, written, strict=True):
-            for name, tensor in zip(ADDRESSES, (*tensors, slot.step), strict=True):
-                setattr(entry, name, tensor.data_ptr())
+        for entry, slot in zip(self._entries, slots, strict=True):
+            for name in ADDRESSES:
+                setattr(entry, name, getattr(slot, name).data_ptr())
             entry.elements, entry.number, entry.first = slot.param.numel(), slot.number, first
             first += entry.elements
         self._elements = first
-        self._of_one_element = [index for index, slot in enumerate(self._slots) if slot.param.numel() == 1]
-        # Whatever becomes of the `data` of a state, its address here is never one of freed memory.
-        self._storages = [t.untyped_storage() for slot in self._slots for t in (*_written(slot)[1:], slot.step)]
-
-    def _check(self, slot: Slot) -> None:
-        shape, dtype = tuple(slot.param.shape), slot.param.dtype
-        if slot.param.shape != slot.exp_avg.shape:
-            shapes = f"{shape}, its states {tuple(slot.exp_avg.shape)}"
-            raise RuntimeError(f"a parameter has changed its shape: it has {shapes}; make a new optimizer")
-        param_dtype, state_dtype = self._dtypes
-        if dtype != param_dtype:
-            raise RuntimeError(
-                f"a parameter of shape {shape} has changed its type from {param_dtype} to {dtype}; "
-                "load_state_dict(state_dict()) fits an optimizer to that"
-            )
-        expected = {**dict.fromkeys(MOMENTS, (state_dtype, shape)), "step": (torch.float32, ())}
-        for name, (wanted, extent) in expected.items():
-            found = getattr(slot, name)
-            if (found.dtype, tuple(found.shape), found.device.type) != (wanted, extent, "cpu"):
-                raise RuntimeError(
-                    f"state {name!r} of a parameter of shape {shape} must be a {wanted} tensor of shape {extent} on "
-                    f"the CPU, not {found.dtype} of shape {tuple(found.shape)} on {found.device}"
-                )
 
     def sum_of_squares(self) -> float:
         """Of all gradients, in double precision and in an order that does not depend on the threads."""
@@ -161,12 +126,9 @@ class Table:
             self._hyper.no_prox, self._given = hyper.no_prox, hyper
         self._hyper.scale = scale
         self._step(self._entries, self._grads, self._count, self._threads(), self._hyper_address)
-        if self._copies:
-            with torch.no_grad():
-                for original, copy in self._copies:
-                    original.copy_(copy)
-            self._copies = []
-        self._laid_out_grads = []
+        if self._laid_out:
+            copy_back(self._copies)
+            self._laid_out, self._copies = [], []
         # Autograd must learn that the parameters have changed, or a stale graph would be differentiated silently.
         torch.autograd.graph.increment_version(self._params)
 
@@ -176,26 +138,5 @@ class Table:
         return ctypes.c_int64(min(torch.get_num_threads(), self._elements // ELEMENTS_PER_THREAD))
 
 
-def _written(slot: Slot) -> list[Tensor]:
-    """What the kernel writes, in the order of an `_Entry`."""
-    return [slot.param, *(getattr(slot, name) for name in MOMENTS)]
-
-
 def _name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def _dense(tensor: Tensor) -> Tensor:
-    """`tensor` if its elements fill their memory without gaps, else a contiguous copy."""
-    return tensor if torch.empty_like(tensor, device="meta").stride() == tensor.stride() else tensor.contiguous()
-
-
-def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """`tensor` if its elements lie in memory in the order of those of `like`, as they are, else a copy that does."""
-    if _strides(tensor) == _strides(like) and not tensor.is_neg():
-        return tensor
-    return torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
-
-
-def _strides(tensor: Tensor) -> list[int]:
-    return [stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1]
