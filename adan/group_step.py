@@ -27,7 +27,7 @@ from adan.clipping import sharding, sum_of_squares
 from adan.kernels.compilation import KernelUnavailable
 from adan.layout import WRITTEN, copy_back, lay_out
 from adan.slots import MOMENTS, GroupSlots, Slot, local, state_dtype
-from adan.update import Hyperparameters, foreach, single_tensor
+from adan.update import Hyperparameters, compute_dtype, foreach, single_tensor
 
 FUSED_CPU, FUSED_GPU, FOREACH, SINGLE_TENSOR = "fused-cpp", "fused-triton", "foreach", "single-tensor"
 
@@ -157,7 +157,8 @@ def _parts(group: dict[str, Any], slots: GroupSlots) -> list[_Part]:
     for index, (param, slot) in enumerate(zip(slots.params, slots, strict=True)):
         implementation = _choose(group, slot.param, small)
         slots.place_step(index, slot.param.device if implementation == FUSED_GPU else torch.device("cpu"))
-        types = (slot.param.dtype, slot.exp_avg.dtype) if implementation == FUSED_CPU else ()
+        fused = implementation in (FUSED_CPU, FUSED_GPU)
+        types = (slot.param.dtype, slot.exp_avg.dtype) if fused else ()
         members[implementation, slot.param.device, sharding(param), *types].append(index)
     how = (group["state_rounding"] == "stochastic", bool(group["fused"] or group["capturable"]))
     kinds: dict[str, type[_Part]] = {FUSED_CPU: _FusedCpu, FUSED_GPU: _FusedGpu}
@@ -230,42 +231,47 @@ class _FusedGpu(_Part):
         from adan.kernels.gpu import Launcher
 
         self._launcher = Launcher()
+        self._compiles = True
         self._contiguous = False
 
     def find(self, slots: GroupSlots) -> None:
         super().find(slots)
         tensors = (getattr(slot, name) for slot in self._slots for name in WRITTEN)
+        self._contiguous = slots.contiguous and all(map(Tensor.is_contiguous, tensors))
+        # Gradients more precise than their parameter (`grad_dtype` of torch) stay so in torch's operations.
         same_types = all(slot.grad.dtype is slot.param.dtype for slot in self._slots)
-        self._contiguous = slots.contiguous and same_types and all(map(Tensor.is_contiguous, tensors))
+        self.implementation = FUSED_GPU if self._compiles and same_types else FOREACH
 
     def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
-        device = self._slots[0].param.device
-        scale_there = None
-        if isinstance(scale, Tensor) or scale != 1.0:
-            scale_there = torch.as_tensor(scale, dtype=torch.float32).to(device, non_blocking=True)
         if self.implementation == FUSED_GPU:
-            slots, copies = list(self._slots), list[tuple[Tensor, Tensor]]()
-            if not self._contiguous:
-                slots, copies = lay_out(slots, [slot.grad for slot in slots])
             try:
-                self._launcher.step(
-                    slots,
-                    lr=hyper.lr,
-                    betas=hyper.betas,
-                    eps=hyper.eps,
-                    weight_decay=hyper.weight_decay,
-                    no_prox=hyper.no_prox,
-                    scale=scale_there,
-                    found_inf=None if found_inf is None else found_inf.to(device, non_blocking=True),
-                    stochastic=self._stochastic,
-                )
-                copy_back(copies)
+                self._launch(hyper, scale, found_inf)
                 return
             except KernelUnavailable as error:
                 if self._insists:
                     raise
                 _say(f"no GPU kernel ({error}); stepping with torch's foreach operations")
-                self.implementation = FOREACH
+                self._compiles, self.implementation = False, FOREACH
         if found_inf is None or not found_inf.item():
             with torch.no_grad():
                 foreach(self._slots, scale, hyper, self._stochastic)
+
+    def _launch(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
+        device, slots, copies = self._slots[0].param.device, list(self._slots), list[tuple[Tensor, Tensor]]()
+        if not self._contiguous:
+            slots, copies = lay_out(slots, [slot.grad for slot in slots], slots[0].param.dtype)
+        scale_there = None
+        if isinstance(scale, Tensor) or scale != 1.0:
+            scale_there = torch.as_tensor(scale, dtype=compute_dtype(slots[0].param)).to(device, non_blocking=True)
+        self._launcher.step(
+            slots,
+            lr=hyper.lr,
+            betas=hyper.betas,
+            eps=hyper.eps,
+            weight_decay=hyper.weight_decay,
+            no_prox=hyper.no_prox,
+            scale=scale_there,
+            found_inf=None if found_inf is None else found_inf.to(device, non_blocking=True),
+            stochastic=self._stochastic,
+        )
+        copy_back(copies)

@@ -15,22 +15,21 @@ WRITTEN = ("param", *MOMENTS)
 
 
 @torch.no_grad()
-def lay_out(slots: Sequence[Slot], grads: Sequence[Tensor]) -> tuple[list[Slot], list[tuple[Tensor, Tensor]]]:
-    """Slots with `grads`, whose tensors all lie as the first state does, the gradient in the parameter's type.
+def lay_out(
+    slots: Sequence[Slot], grads: Sequence[Tensor], grad_dtype: torch.dtype
+) -> tuple[list[Slot], list[tuple[Tensor, Tensor]]]:
+    """Slots with `grads` in `grad_dtype`, whose tensors all lie as the first state does.
 
     What does not lie so (a gradient in another memory format, a parameter that is a view with gaps) is replaced by a
     copy; the second result pairs what a step writes with its copy, to be copied back after it. Raises RuntimeError
-    where a parameter has another shape than its states.
+    where a state does not fit its parameter.
     """
     laid_out, copies = [], []
     for slot, grad in zip(slots, grads, strict=True):
-        if slot.param.shape != slot.exp_avg.shape:
-            shapes = f"{tuple(slot.param.shape)}, its states {tuple(slot.exp_avg.shape)}"
-            raise RuntimeError(f"a parameter has changed its shape: it has {shapes}; make a new optimizer")
+        _check(slot)
         layout = _dense(slot.exp_avg)
         written: dict[str, Any] = {name: _like(getattr(slot, name), layout) for name in WRITTEN}
-        read = _like(grad.resolve_neg().to(slot.param.dtype), layout)
-        laid_out.append(replace(slot, grad=read, **written))
+        laid_out.append(replace(slot, grad=_like(grad.resolve_neg().to(grad_dtype), layout), **written))
         pairs = [(getattr(slot, name), tensor) for name, tensor in written.items()]
         copies += [(original, copy) for original, copy in pairs if original is not copy]
     return laid_out, copies
@@ -41,6 +40,20 @@ def copy_back(copies: Sequence[tuple[Tensor, Tensor]]) -> None:
     """Write what `lay_out` copied to where it came from."""
     for original, copy in copies:
         original.copy_(copy)
+
+
+def _check(slot: Slot) -> None:
+    """A kernel reads memory by address: RuntimeError where it would find something else than it was told."""
+    shape, device = slot.param.shape, slot.param.device
+    wanted = {name: (shape, slot.exp_avg.dtype, device) for name in MOMENTS} | {"step": ((), torch.float32, device)}
+    for name, (size, dtype, place) in wanted.items():
+        found = getattr(slot, name)
+        if (found.shape, found.dtype, found.device) != (size, dtype, place):
+            raise RuntimeError(
+                f"the state {name!r} of a parameter of shape {tuple(shape)} on {device} is a {found.dtype} of shape "
+                f"{tuple(found.shape)} on {found.device}, not a {dtype} of shape {tuple(size)}: did the parameter "
+                "change? load_state_dict(state_dict()) fits states to parameters, a new optimizer starts afresh"
+            )
 
 
 def _dense(tensor: Tensor) -> Tensor:

@@ -186,7 +186,8 @@ class Adan(Optimizer):
         if norm is None or not group["max_grad_norm"] > 0:
             return unscale
         clip = group["max_grad_norm"] / (norm * unscale + group["eps"])
-        return unscale * (clip.clamp(max=1.0) if isinstance(clip, Tensor) else min(1.0, clip))
+        # Written so that a norm that is NaN makes everything NaN, as it should: min(1.0, nan) is 1.0.
+        return unscale * (clip.clamp(max=1.0) if isinstance(clip, Tensor) else 1.0 if clip > 1.0 else clip)
 
     @torch.no_grad()
     def _norm(self) -> float | Tensor:

@@ -104,14 +104,14 @@ Coefficients<Real> coefficients(const Hyper &h, double step, int64_t number) {
 }
 
 // Elements [begin, end) of one tensor. At a first step the previous gradient is the gradient itself.
-template <bool first_step, bool stochastic, class Param, class State, class Real>
+template <bool first_step, bool stochastic, class Param, class Grad, class State, class Real>
 void update(const Entry &e, const void *grads, int64_t begin, int64_t end, const Coefficients<Real> &given) {
     const Coefficients<Real> c = given;
     constexpr int64_t kRun = 1 << 30;  // 32-bit indices, as wide as the elements, vectorise best
     for (int64_t start = begin; start < end; start += kRun) {
         const int32_t count = int32_t(end - start < kRun ? end - start : kRun);
         Param *__restrict param = static_cast<Param *>(e.param) + start;
-        const Param *__restrict grad = static_cast<const Param *>(grads) + start;
+        const Grad *__restrict grad = static_cast<const Grad *>(grads) + start;
         State *__restrict exp_avg = static_cast<State *>(e.exp_avg) + start;
         State *__restrict exp_avg_diff = static_cast<State *>(e.exp_avg_diff) + start;
         State *__restrict exp_avg_sq = static_cast<State *>(e.exp_avg_sq) + start;
@@ -146,7 +146,7 @@ void update(const Entry &e, const void *grads, int64_t begin, int64_t end, const
     }
 }
 
-template <class Param, class State, class Real>
+template <class Param, class Grad, class State, class Real>
 void update_range(const Entry *entries, const void *const *grads, int64_t tensors, int64_t begin, int64_t end,
                   const Hyper &h) {
     Coefficients<Real> c;
@@ -163,20 +163,20 @@ void update_range(const Entry *entries, const void *const *grads, int64_t tensor
         }
         const bool first_step = step == 1;
         if (h.stochastic)
-            first_step ? update<true, true, Param, State>(e, grads[index], from, to, c)
-                       : update<false, true, Param, State>(e, grads[index], from, to, c);
+            first_step ? update<true, true, Param, Grad, State>(e, grads[index], from, to, c)
+                       : update<false, true, Param, Grad, State>(e, grads[index], from, to, c);
         else
-            first_step ? update<true, false, Param, State>(e, grads[index], from, to, c)
-                       : update<false, false, Param, State>(e, grads[index], from, to, c);
+            first_step ? update<true, false, Param, Grad, State>(e, grads[index], from, to, c)
+                       : update<false, false, Param, Grad, State>(e, grads[index], from, to, c);
     }
 }
 
-template <class Param, class State, class Real>
+template <class Param, class Grad, class State, class Real>
 void step_all(const Entry *entries, const void *const *grads, int64_t tensors, int64_t threads, const Hyper &h) {
     for (int64_t index = 0; index < tensors; ++index) *entries[index].step += 1;
     const int64_t elements = tensors ? entries[tensors - 1].first + entries[tensors - 1].elements : 0;
     if (threads == 1) {
-        update_range<Param, State, Real>(entries, grads, tensors, 0, elements, h);
+        update_range<Param, Grad, State, Real>(entries, grads, tensors, 0, elements, h);
         return;
     }
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -184,7 +184,7 @@ void step_all(const Entry *entries, const void *const *grads, int64_t tensors, i
         // Multiples of 64 elements: no cache line is written by two threads.
         const int64_t begin = elements / 64 * thread / threads * 64;
         const int64_t end = thread + 1 == threads ? elements : elements / 64 * (thread + 1) / threads * 64;
-        update_range<Param, State, Real>(entries, grads, tensors, begin, end, h);
+        update_range<Param, Grad, State, Real>(entries, grads, tensors, begin, end, h);
     }
 }
 
@@ -224,16 +224,19 @@ double sum_of_squares_all(const Entry *entries, const void *const *grads, int64_
 
 }  // namespace
 
-#define ADAN_STEP(name, Param, State, Real)                                                                     \
+#define ADAN_STEP(name, Param, Grad, State, Real)                                                               \
     extern "C" void adan_step_##name(const Entry *entries, const void *const *grads, int64_t tensors,           \
                                      int64_t threads, const Hyper *hyper) {                                     \
-        step_all<Param, State, Real>(entries, grads, tensors, threads, *hyper);                                 \
+        step_all<Param, Grad, State, Real>(entries, grads, tensors, threads, *hyper);                           \
     }
-ADAN_STEP(float32_float32, float, float, float)
-ADAN_STEP(float64_float64, double, double, double)
-ADAN_STEP(bfloat16_float32, bfloat16, float, float)
-ADAN_STEP(float32_bfloat16, float, bfloat16, float)
-ADAN_STEP(bfloat16_bfloat16, bfloat16, bfloat16, float)
+// Named by the types of parameters, gradients and states.
+ADAN_STEP(float64_float64_float64, double, double, double, double)
+ADAN_STEP(float32_float32_float32, float, float, float, float)
+ADAN_STEP(float32_float32_bfloat16, float, float, bfloat16, float)
+ADAN_STEP(bfloat16_bfloat16_float32, bfloat16, bfloat16, float, float)
+ADAN_STEP(bfloat16_bfloat16_bfloat16, bfloat16, bfloat16, bfloat16, float)
+ADAN_STEP(bfloat16_float32_float32, bfloat16, float, float, float)
+ADAN_STEP(bfloat16_float32_bfloat16, bfloat16, float, bfloat16, float)
 
 #define ADAN_SUM_OF_SQUARES(name, Param)                                                                        \
     extern "C" double adan_sum_of_squares_##name(const Entry *entries, const void *const *grads,                \

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from operator import attrgetter, eq
+from functools import cache
+from itertools import repeat
+from operator import attrgetter, is_
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +15,9 @@ from torch import Tensor
 from adan.kernels.compilation import library
 from adan.layout import WRITTEN, copy_back, lay_out
 from adan.slots import Slot
-from adan.update import Hyperparameters
+from adan.update import Hyperparameters, compute_dtype
 
-# (parameters and gradients, states): for each the library has a function.
+# (parameters, states): for each the library has a function.
 SUPPORTED = {
     (torch.float32, torch.float32),
     (torch.float64, torch.float64),
@@ -62,10 +65,8 @@ class Table:
         self._slots = slots
         self._params = [slot.param for slot in slots]
         self._dtypes = (slots[0].param.dtype, slots[0].exp_avg.dtype)
-        self._step = getattr(library(), f"adan_step_{_name(slots[0].param)}_{_name(slots[0].exp_avg)}")
-        self._step.argtypes, self._step.restype = None, None
-        self._sum_of_squares = getattr(library(), f"adan_sum_of_squares_{_name(slots[0].param)}")
-        self._sum_of_squares.restype = ctypes.c_double
+        self._step: Any = None
+        self._sum_of_squares: Any = None
         self._hyper = _Hyper(stochastic=stochastic)
         self._hyper_address = ctypes.byref(self._hyper)
         self._count = ctypes.c_int64(len(slots))
@@ -94,17 +95,28 @@ class Table:
             self._find_anew(grads)
 
     def _find_anew(self, grads: list[Tensor]) -> None:
-        """`find` for new addresses and any layout."""
-        self._laid_out, self._copies = slots, copies = lay_out(self._slots, grads)
+        """`find` for new addresses and any layout and type."""
+        param_dtype, states_dtype = self._dtypes
+        if changed := {param.dtype for param in self._params} - {param_dtype}:
+            raise RuntimeError(
+                f"a parameter has changed its type from {param_dtype} to {changed.pop()}: "
+                "load_state_dict(state_dict()) fits an optimizer to that"
+            )
+        same_types = all(map(is_, map(_dtype, grads), repeat(param_dtype)))
+        # Gradients may be more precise than their parameter (`grad_dtype` of torch); no one less precise suffers here.
+        grad_dtype = compute_dtype(self._params[0]) if not same_types else param_dtype
+        types = "_".join(map(_name, (param_dtype, grad_dtype, states_dtype)))
+        self._step = _function(f"adan_step_{types}", None)
+        self._sum_of_squares = _function(f"adan_sum_of_squares_{_name(grad_dtype)}", ctypes.c_double)
+        self._laid_out, self._copies = slots, copies = lay_out(self._slots, grads, grad_dtype)
         self._grads[:] = [slot.grad.data_ptr() for slot in slots]
         self._nbytes = [slot.param.nbytes for slot in slots]
         # Left empty, these match nothing, and the next step comes here again.
         contiguous = all(getattr(slot, name).is_contiguous() for slot in slots for name in WRITTEN)
-        same_types = all(map(eq, map(_dtype, grads), map(_dtype, self._params)))
         standing = contiguous and same_types and not copies
         self._addresses = list(map(Tensor.data_ptr, self._params)) if standing else []
-        # Held, so that no other tensor can come to lie at these addresses.
-        self._storages = [param.untyped_storage() for param in self._params] if standing else []
+        # Held, so that nothing else can come to lie at these addresses, whatever becomes of a tensor's `data`.
+        self._storages = [getattr(slot, name).untyped_storage() for slot in self._slots for name in ADDRESSES]
         self._of_one_element = [index for index, param in enumerate(self._params) if param.numel() == 1]
         first = 0
         for entry, slot in zip(self._entries, slots, strict=True):
@@ -138,5 +150,12 @@ class Table:
         return ctypes.c_int64(min(torch.get_num_threads(), self._elements // ELEMENTS_PER_THREAD))
 
 
-def _name(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+@cache
+def _function(name: str, result: Any) -> Any:
+    function = library()[name]
+    function.restype = result
+    return function
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
