@@ -152,36 +152,40 @@ class Adan(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        grad_scale, found_inf = self.__dict__.get("grad_scale"), self.__dict__.get("found_inf")
         if found_inf is not None and self.implementation != FUSED_GPU:
             if found_inf.item():
                 return loss
             found_inf = None
-        self._attach_gradients()
-        norm = self._norm() if any([group["max_grad_norm"] > 0 for group in self.param_groups]) else None
-        for group, step in zip(self.param_groups, self._group_steps, strict=True):
+        pairs = list(zip(self.param_groups, self._group_steps, strict=True))
+        self._attach_gradients(pairs)
+        norm = self._norm() if any([group["max_grad_norm"] > 0 for group, _ in pairs]) else None
+        for group, step in pairs:
             step.step(group, self._scale(group, norm, grad_scale), found_inf)
         return loss
 
-    def _attach_gradients(self) -> None:
+    def _attach_gradients(self, pairs: list[tuple[dict[str, Any], GroupStep]]) -> None:
         """Find this step's gradients, and states for all that have one."""
         known = self._known_states
         if len(self.state) != len(known) or not all(map(is_, self.state.values(), known)):
-            for step in self._group_steps:
+            for _, step in pairs:
                 step.slots.forget()
-        for group, step in zip(self.param_groups, self._group_steps, strict=True):
+        for group, step in pairs:
             step.slots.find_gradients(group["params"])
-        number = 0
-        for group, step in zip(self.param_groups, self._group_steps, strict=True):
+        number, new = 0, False
+        for group, step in pairs:
             step.attach(self.state, group, number)
             number += len(group["params"])
-        if any([step.slots.new for step in self._group_steps]):
+            new |= step.slots.new
+        if new:
             self._known_states = list(self.state.values())
 
     def _scale(self, group: dict[str, Any], norm: Any, grad_scale: Any) -> Any:
         """What the group's gradients are multiplied with: the clip factor, and the inverse of a scaler's scale.
 
         `norm` is that of the gradients as they are, scaled."""
+        if norm is None and grad_scale is None:
+            return 1.0
         unscale = 1.0 if grad_scale is None else 1.0 / grad_scale
         if norm is None or not group["max_grad_norm"] > 0:
             return unscale
