@@ -38,6 +38,8 @@ OPENMP, NO_THREADS = "-fopenmp", "-fopenmp-simd"
 # What the objects of gcc and clang call for a parallel region.
 OPENMP_SYMBOLS = ("GOMP_parallel", "__kmpc_fork_call")
 SECONDS_TO_COMPILE = 120
+# A build has a file with its digest beside it: loading half a library kills the process.
+DIGEST = ".sha256"
 
 
 class KernelUnavailable(RuntimeError):
@@ -61,17 +63,22 @@ def _library_or_reason(source: Path) -> ctypes.CDLL | str:
         return f"no C++ compiler: neither $CXX nor {', '.join(COMPILERS)} is a program on the PATH"
     reasons = []
     for openmp in (OPENMP, NO_THREADS) if _openmp_is_loaded() else (NO_THREADS,):
-        for attempt in ("as kept", "anew"):
-            try:
-                path = _kept_or_built(source, compiler, openmp, keep=attempt == "as kept")
-                library = ctypes.CDLL(str(path))
-            except (OSError, KernelUnavailable) as error:
-                reasons.append(str(error))
-                continue
-            if openmp == NO_THREADS:
-                print("adan: no OpenMP: the CPU kernel runs on one thread", file=sys.stderr)
-            return library
+        try:
+            library = _loaded(source, compiler, openmp)
+        except (OSError, KernelUnavailable) as error:
+            reasons.append(str(error))
+            continue
+        if openmp == NO_THREADS:
+            print("adan: no OpenMP: the CPU kernel runs on one thread", file=sys.stderr)
+        return library
     return "; ".join(dict.fromkeys(reasons))
+
+
+def _loaded(source: Path, compiler: list[str], openmp: str) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(_kept_or_built(source, compiler, openmp, keep=True)))
+    except OSError:  # built where the system's libraries are others
+        return ctypes.CDLL(str(_kept_or_built(source, compiler, openmp, keep=False)))
 
 
 def _compiler() -> list[str] | None:
@@ -101,6 +108,8 @@ def _kept_or_built(source: Path, compiler: list[str], openmp: str, keep: bool) -
     for folder in folders:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _is_ours(folder):
+                raise PermissionError(f"others may write to {folder}")
             with _alone(folder), tempfile.TemporaryDirectory(dir=folder) as scratch:
                 if not (keep and _may_be_loaded(folder / name)):  # unless another process was faster
                     _build(source, compiler, openmp, Path(scratch), folder / name)
@@ -112,6 +121,7 @@ def _kept_or_built(source: Path, compiler: list[str], openmp: str, keep: bool) -
 
 def _build(source: Path, compiler: list[str], openmp: str, scratch: Path, target: Path) -> None:
     """Compile in `scratch`, then move into place in one step: nobody ever sees half a file."""
+    _output_of([*compiler, openmp, "-E", "-x", "c++", os.devnull])  # refused before anybody is told to wait
     print(f"adan: building the CPU kernel with {compiler[0]}, once for this machine and compiler ...", file=sys.stderr)
     begin = time.monotonic()
     built, object_file = scratch / target.name, scratch / "object.o"
@@ -124,6 +134,9 @@ def _build(source: Path, compiler: list[str], openmp: str, scratch: Path, target
         except KernelUnavailable as error:
             errors.append(str(error))
             continue
+        digest = scratch / "digest"
+        digest.write_text(_digest(built))
+        digest.replace(target.with_suffix(DIGEST))
         built.chmod(0o755)
         built.replace(target)
         print(f"adan: built in {time.monotonic() - begin:.1f} s: {target}", file=sys.stderr)
@@ -154,14 +167,21 @@ def _cache_folders() -> Iterator[Path]:
 
 
 def _may_be_loaded(path: Path) -> bool:
-    """Whether `path` is there, and nobody but its owner, this user or root, can have written it: it will be run."""
+    """Whether `path` is there, whole, and nobody but this user or root can have written it: it will be run."""
     try:
-        found, folder = path.stat(), path.parent.stat()
+        return _is_ours(path) and _is_ours(path.parent) and path.with_suffix(DIGEST).read_text() == _digest(path)
     except OSError:
         return False
-    strangers = stat.S_IWGRP | stat.S_IWOTH
-    trusted = found.st_uid in (os.getuid(), 0) and not (found.st_mode | folder.st_mode) & strangers
+
+
+def _is_ours(path: Path) -> bool:
+    found = path.stat()
+    trusted = found.st_uid in (os.getuid(), 0) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return trusted or "ADAN_CACHE_DIR" in os.environ
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager
