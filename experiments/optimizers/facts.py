@@ -57,13 +57,15 @@ class OptimizerInfo:
     def complete(self, settings: Settings, origin: str = "optim") -> dict[str, Any]:
         """Return `settings` over the defaults, lists as tuples.
 
-        UserError for a key that is no hyper-parameter or a value that is not the kind of thing its default is.
+        UserError for a key that is no hyper-parameter, a value that is not the kind of thing its default is, or a
+        number that means nothing in any optimizer: libraries let many of them pass.
         """
         for key, value in settings.items():
             if key not in self.defaults:
                 nearest = suggestion(key, self.defaults)
                 raise UserError(f"{origin}.{key}: {self.name} has no hyper-parameter {key!r}{nearest}")
             _check_kind(f"{origin}.{key}", value, self.defaults[key])
+            _check_range(f"{origin}.{key}", key, value)
         merged = {**self.defaults, **settings}
         return {key: tuple(value) if isinstance(value, list) else value for key, value in merged.items()}
 
@@ -105,6 +107,17 @@ def _check_kind(key: str, value: Any, default: Any) -> None:
         return
     if not good:
         raise UserError(f"{key}={value!r}: must be {kind}, for example {default}")
+
+
+def _check_range(key: str, name: str, value: Any) -> None:
+    """UserError for nan, for a rate, decay or eps that is negative or infinite, and for betas outside [0, 1)."""
+    numbers = [float(v) for v in (value if isinstance(value, list | tuple) else (value,)) if _is_number(v)]
+    if name == "betas" and not all(0.0 <= number < 1.0 for number in numbers):
+        raise UserError(f"{key}={value!r}: every one must be at least 0 and below 1")
+    if name in ("lr", "weight_decay", "eps") and not all(0.0 <= number < math.inf for number in numbers):
+        raise UserError(f"{key}={value!r}: must be at least 0 and finite")
+    if any(map(math.isnan, numbers)):
+        raise UserError(f"{key}={value!r}: must be a number")
 
 
 def _is_number(value: Any) -> bool:

@@ -19,8 +19,12 @@ def adan(groups: Groups, *, state_dtype: str, **settings: Any) -> Optimizer:
     import torch
 
     from adan import Adan
+    from experiments.schema.errors import UserError, suggestion
 
-    return Adan(groups, state_dtype={"bfloat16": torch.bfloat16}.get(state_dtype), **settings)
+    dtypes = {"float32": None, "bfloat16": torch.bfloat16}
+    if state_dtype not in dtypes:
+        raise UserError(f"optim.state_dtype={state_dtype}: no such type of states{suggestion(state_dtype, dtypes)}")
+    return Adan(groups, state_dtype=dtypes[state_dtype], **settings)
 
 
 def adamw(groups: Groups, **settings: Any) -> Optimizer:
@@ -53,7 +57,9 @@ def sam(
         raise UserError("optim.base=sam: the base of SAM must be another optimizer")
     entry = info(base)
     settings = entry.complete({**shared, **base_settings}, origin="optim.base_settings")
-    return SAM(entry.build(groups, **settings), rho=rho, adaptive=adaptive)
+    optimizer = entry.build(groups, **settings)
+    optimizer.registry_name = base  # amsgrad, for one, is of the class Adam
+    return SAM(optimizer, rho=rho, adaptive=adaptive)
 
 
 def lamb(groups: Groups, *, max_grad_norm: float, **settings: Any) -> Optimizer:

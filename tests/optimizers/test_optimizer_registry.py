@@ -160,6 +160,8 @@ def test_the_record_learns_what_ran():
     facts = optimizers.describe(optimizers.build({"name": "sam", "base": "adamw"}, model()))
     assert facts["base"]["class"] == "torch.optim.adamw.AdamW"
     assert facts["base"]["version"] == torch.__version__.partition("+")[0]
+    facts = optimizers.describe(optimizers.build({"name": "sam", "base": "amsgrad"}, model()))
+    assert facts["base"]["name"] == "amsgrad"
     facts = optimizers.describe(optimizers.build({"name": "muon"}, model()))
     assert [part["class"].rpartition(".")[2] for part in facts["parts"]] == ["Muon", "AdamW"]
     assert facts["implementation"] == "Muon: single-tensor, AdamW: single-tensor"
@@ -174,7 +176,17 @@ def test_the_record_learns_what_ran():
         ({"name": "adan", "betas": [0.9, 0.9]}, r"optim\.betas=\[0\.9, 0\.9\]: must be 3 numbers"),
         ({"name": "adan", "lr": "fast"}, r"optim\.lr='fast': must be a number"),
         ({"name": "adan", "no_prox": 1}, r"optim\.no_prox=1: must be true or false"),
-        ({"name": "adan", "lr": -1.0}, r"optim=adan refuses .*lr must be at least 0"),
+        ({"name": "adan", "lr": -1.0}, r"optim\.lr=-1\.0: must be at least 0 and finite"),
+        (
+            {"name": "yogi", "lr": -1.0},
+            r"optim\.lr=-1\.0: must be at least 0",
+        ),  # the library's own error is no ValueError
+        ({"name": "lion", "lr": float("nan")}, r"optim\.lr=nan: must be at least 0"),
+        ({"name": "lion", "weight_decay": -0.1}, r"optim\.weight_decay=-0\.1: must be at least 0"),
+        ({"name": "lamb", "betas": [0.9, 1.0]}, r"optim\.betas=\[0\.9, 1\.0\]: every one must be .* below 1"),
+        ({"name": "lars", "momentum": float("nan")}, r"optim\.momentum=nan: must be a number"),
+        ({"name": "adan", "state_dtype": "bf16"}, r"optim\.state_dtype=bf16: no such type .*'bfloat16'"),
+        ({"name": "sam", "base_settings": {"lr": -1}}, r"optim\.base_settings\.lr=-1: must be at least 0"),
         ({"name": "sgd", "momentum": 0.0}, r"optim=sgd refuses .*Nesterov"),
         ({"name": "padam", "partial": 0.75}, r"optim=padam refuses .*partial must lie"),
         ({"name": "muon", "adjust_lr": "orginal"}, r"optim=muon refuses .*orginal"),
