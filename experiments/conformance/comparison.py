@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -62,6 +63,10 @@ class Report:
         """The cases in which it leaves the reference or raises, in either precision."""
         return [case for case in self.measured["float64"] if any(self._fails(case, p) for p in PRECISIONS)]
 
+    def faults(self) -> list[Finding]:
+        """The findings that its own documentation does not announce."""
+        return [finding for finding in self.findings if finding.words != self.implementation.expected]
+
     def _fails(self, case: str, precision: str) -> bool:
         measurement = self.measured[precision][case]
         if measurement.missing:
@@ -95,11 +100,13 @@ def _differences(report: Report, cases: Sequence[Case], device: str) -> list[Fin
             continue
         for words in _words(report, case, device):
             where.setdefault(words, []).append(case.name)
-    if implementation.expected and where:
-        return [Finding(implementation.expected, tuple(report.failing()))]
     by_name = {case.name: case for case in cases}
     return [
-        Finding(words, tuple(names), reproduce(implementation, by_name[names[0]], device))
+        Finding(
+            words,
+            tuple(names),
+            None if words == implementation.expected else reproduce(implementation, by_name[names[0]], device),
+        )
         for words, names in where.items()
     ]
 
@@ -110,7 +117,7 @@ def _words(report: Report, case: Case, device: str) -> list[str]:
         if measurement.missing and not measurement.missing.startswith(NOT_OFFERED):
             return [f"{case.name}: {measurement.missing}"]
     precision, measurement = ("float64", double) if double.first is not None else ("float32", single)
-    if report.implementation.expected:
+    if report.implementation.expected and double.first is None:  # rounding excuses nothing in float64
         return [report.implementation.expected]
     departures = explain(report.implementation, case, precision, device)
     if departures:
@@ -138,7 +145,7 @@ def _broken_promises(implementation: Implementation, device: str) -> list[Findin
     if "clipping" not in implementation.lacks:
         after = {outcome.check: outcome for outcome in check(clipped)}["gradients untouched"]
         if after.verdict == "FAIL" and "gradients untouched" not in dict(failed):
-            failed.append(("gradients untouched, clipping", f"when it clips, {after.words}"))
+            failed.append(("gradients untouched, clipping", f"when it clips, {_without_factor(after.words)}"))
     for name, words in failed:
         plain, clipping = (next(case for case in CASES if case.name == name) for name in ("plain", "clipping"))
         code = None
@@ -147,8 +154,14 @@ def _broken_promises(implementation: Implementation, device: str) -> list[Findin
         findings.append(Finding(words, (f"check: {name}",), code))
     dtype = _state_dtype(implementation, device)
     if dtype != torch.float32 and not implementation.expected:
-        findings.append(Finding(f"keeps the states of bfloat16 parameters in {str(dtype)[6:]}", ("check: states",)))
+        words = f"keeps the states of bfloat16 parameters in {str(dtype)[6:]}, as torch's AdamW does"
+        findings.append(Finding(words, ("check: states",)))
     return findings
+
+
+def _without_factor(words: str) -> str:
+    """The factor of clipping is another one in every stream: that of the check would puzzle beside the code."""
+    return re.sub(r"multiplied by [-+.\de]+", "scaled", words)
 
 
 def _state_dtype(implementation: Implementation, device: str) -> torch.dtype:

@@ -38,8 +38,10 @@ def _introduction(setting: str, command: str) -> str:
           clean row by itself.
         - *not offered* is a feature that an implementation does not have, which is no failure.
 
-        One choice of the reference is not the authors': every parameter counts its own steps. Their class counts per
-        group, so whoever follows it deviates in *late and skipping parameters*, on purpose.
+        Three choices are not the authors', so whoever follows their class deviates on purpose: every parameter counts
+        its own steps (theirs counts per group: *late and skipping parameters*), a group is clipped at its own
+        max_grad_norm (theirs at the constructor's: *clipping, by group*), and gradients are left as they were (theirs
+        are clipped in place).
 
         Written by `{command}`
         on {setting}.

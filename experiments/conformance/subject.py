@@ -109,7 +109,8 @@ def _fitted(candidate: Subject) -> Subject:
                 raise
             except Exception as error:
                 problem = problem or f"{type(error).__name__}: {error}"
-    raise UserError(f"--optimizer {candidate.name} cannot be built and stepped: {problem}")
+    hint = "; give its arguments with --settings key=value" if "required" in problem else ""
+    raise UserError(f"--optimizer {candidate.name} cannot be built and stepped: {problem}{hint}")
 
 
 def _registered(name: str, settings: dict[str, Any], params: list[nn.Parameter]) -> Optimizer:
@@ -118,10 +119,13 @@ def _registered(name: str, settings: dict[str, Any], params: list[nn.Parameter])
 
 def _optimizer_class(spec: str) -> type[Optimizer]:
     module_name, _, class_name = spec.partition(":")
+    if not module_name or module_name.startswith("."):
+        raise UserError(f"--optimizer {spec}: write it as module:Class, e.g. torch.optim:AdamW")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(f"--optimizer {spec}: cannot import {module_name!r} ({error})") from error
+    except Exception as error:  # whatever the user's module raises
+        raised = f"{type(error).__name__}: {error}"
+        raise UserError(f"--optimizer {spec}: cannot import {module_name!r} ({raised})") from error
     classes = [name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, Optimizer)]
     if class_name not in classes:
         what = "is no torch.optim.Optimizer" if hasattr(module, class_name) else "does not exist"

@@ -184,3 +184,29 @@ class HiddenStep(PlainAdan):
         super().update(group, other, grad)
         self.state[param] = self.state.pop(other)
         param.data.copy_(other)
+
+
+class NeedsArgument(PlainAdan):
+    def __init__(self, params, rank, **hyper):
+        super().__init__(params, **hyper)
+
+
+class WithoutRate(PlainAdan):
+    """Correct, with a rate that nobody can set."""
+
+    def add_param_group(self, param_group):
+        super().add_param_group(param_group)
+        del self.param_groups[-1]["lr"]
+
+    def update(self, group, param, grad):
+        super().update({**group, "lr": self.defaults["lr"]}, param, grad)
+
+
+class RoundsStates(PlainAdan):
+    """Keeps n in bf16, of fp32 parameters only."""
+
+    def update(self, group, param, grad):
+        super().update(group, param, grad)
+        if param.dtype == torch.float32:
+            n = self.state[param]["n"]
+            n.copy_(n.bfloat16())

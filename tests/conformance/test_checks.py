@@ -53,6 +53,7 @@ def test_a_rate_that_is_read_once_fails_the_scheduler_check_too():
         ("torch.optim:AdamW", []),
         ("torch.optim:SGD", ["lr=0.1", "momentum=0.9"]),
         ("adamw", []),
+        ("adabelief", ["weight_decay=0.1"]),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -60,6 +61,16 @@ def test_honest_optimizers_pass_every_check(spec, settings):
     outcomes = check(subject(spec, settings))
     assert len(outcomes) == len(CHECKS)
     assert [outcome for outcome in outcomes if outcome.verdict != "pass"] == []
+
+
+def test_a_rate_that_acts_late_passes_the_scheduler_check():
+    assert verdicts("adamod")["scheduler"].verdict == "pass"
+
+
+def test_an_optimizer_without_a_rate_is_not_asked_about_it():
+    found = verdicts("broken_adans:WithoutRate")
+    assert {found[name].verdict for name in ("zero learning rate", "scheduler")} == {"n/a"}
+    assert [outcome for outcome in found.values() if outcome.verdict == "FAIL"] == []
 
 
 def test_an_optimizer_of_matrices_is_checked_on_matrices_and_says_so():
@@ -80,6 +91,11 @@ def test_an_optimizer_that_needs_a_closure_gets_one():
         ("torch.optim:Adamm", [], "did you mean 'Adam'?"),
         ("torch.optim:lr_scheduler", [], "is no torch.optim.Optimizer"),
         ("no_such_package:Adam", [], "cannot import 'no_such_package'"),
+        ("module_that_raises:Adam", [], "cannot import 'module_that_raises' (ZeroDivisionError: "),
+        (":Adam", [], "write it as module:Class"),
+        ("..package:Adam", [], "write it as module:Class"),
+        ("", [], "unknown optimizer"),
+        ("broken_adans:NeedsArgument", [], "'rank'; give its arguments with --settings key=value"),
         ("lam", [], "did you mean 'lamb'?"),
         ("torch.optim.Adam", [], "write it as module:Class"),
         ("torch.optim:Adam", ["lr=-1"], "Invalid learning rate: -1"),
@@ -87,7 +103,9 @@ def test_an_optimizer_that_needs_a_closure_gets_one():
         ("adan:Adan", ["lrr=0.1"], "lrr"),
     ],
 )
-def test_a_bad_spec_says_what_was_wrong_and_the_nearest_choice(spec, settings, words):
+def test_a_bad_spec_says_what_was_wrong_and_the_nearest_choice(spec, settings, words, tmp_path, monkeypatch):
+    (tmp_path / "module_that_raises.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError) as error:
         subject(spec, settings)
     assert words in str(error.value)
@@ -96,4 +114,5 @@ def test_a_bad_spec_says_what_was_wrong_and_the_nearest_choice(spec, settings, w
 def test_every_broken_adan_is_put_through_a_check():
     kinds = {name for name, value in vars(broken_adans).items() if isinstance(value, type)}
     measured = {"WrongNesterov", "ZeroStart", "TwoBugs", "MissesTheTail", "Unheard", "PlainAdan", "Optimizer"}
+    measured |= {"NeedsArgument", "WithoutRate", "RoundsStates"}
     assert kinds - measured == set(SEEDED)

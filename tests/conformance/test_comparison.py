@@ -87,6 +87,15 @@ def test_ours_follows_the_reference_in_every_variant_that_runs():
             assert report.worst("float32") < 1e-4
 
 
+def test_announced_rounding_excuses_no_other_update():
+    announced = "rounds, as announced"
+    (report,) = compare([replace(broken("WrongNesterov"), expected=announced)], cases=SMALL[:1])
+    assert [finding.words for finding in report.faults()] == [DEPARTURES["nesterov"]]
+    (report,) = compare([replace(broken("RoundsStates"), expected=announced)], cases=SMALL[:1])
+    assert [finding.words for finding in report.findings] == [announced]
+    assert report.faults() == []
+
+
 def test_what_is_refused_in_float64_is_compared_in_float32():
     single = replace(broken("WrongNesterov"), lacks={**LACKS, "float64": "fp32 only"})
     (report,) = compare([single], cases=SMALL[:1])

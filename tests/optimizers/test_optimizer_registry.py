@@ -177,10 +177,7 @@ def test_the_record_learns_what_ran():
         ({"name": "adan", "lr": "fast"}, r"optim\.lr='fast': must be a number"),
         ({"name": "adan", "no_prox": 1}, r"optim\.no_prox=1: must be true or false"),
         ({"name": "adan", "lr": -1.0}, r"optim\.lr=-1\.0: must be at least 0 and finite"),
-        (
-            {"name": "yogi", "lr": -1.0},
-            r"optim\.lr=-1\.0: must be at least 0",
-        ),  # the library's own error is no ValueError
+        ({"name": "yogi", "lr": -1.0}, r"optim\.lr=-1\.0: must be at least 0"),  # its library raises no ValueError
         ({"name": "lion", "lr": float("nan")}, r"optim\.lr=nan: must be at least 0"),
         ({"name": "lion", "weight_decay": -0.1}, r"optim\.weight_decay=-0\.1: must be at least 0"),
         ({"name": "lamb", "betas": [0.9, 1.0]}, r"optim\.betas=\[0\.9, 1\.0\]: every one must be .* below 1"),
