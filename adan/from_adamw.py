@@ -49,6 +49,13 @@ class Setting:
     values: tuple[Any, ...]
     rules: tuple[Rule, ...]
 
+    @property
+    def missing(self) -> str:
+        """Why there are no values."""
+        if any(rule.factors for rule in self.rules):
+            return f"AdamW's {self.name} times a factor: give AdamW's"
+        return "no source names a value: search"
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -73,7 +80,7 @@ class Advice:
             "In the order in which to tune; start from the first.",
         ]
         for setting in self.settings:
-            values = ", ".join(_number(value) for value in setting.values) or "no source names a value: search"
+            values = ", ".join(_number(value) for value in setting.values) or setting.missing
             lines += ["", f"{setting.name:14}{values}"]
             for rule in setting.rules:
                 lines += textwrap.wrap(rule.text, 100, initial_indent="    - ", subsequent_indent="      ")
@@ -103,7 +110,8 @@ def from_adamw(
     """
     for name, value, low in (("lr", lr, 0), ("weight_decay", weight_decay, 0), ("eps", eps, 0), ("warmup", warmup, 0)):
         if (value is not None and not (low <= value < math.inf)) or (name == "lr" and not value):
-            raise ValueError(f"AdamW's {name} must be {'above' if name == 'lr' else 'at least'} 0, not {value}")
+            bound = "above" if name == "lr" else "at least"
+            raise ValueError(f"AdamW's {name} must be {bound} 0 and finite, not {value}")
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"AdamW has two betas in [0, 1), not {betas}")
     if task not in TASKS:
@@ -234,6 +242,12 @@ WARMUP = {
         Rule("Longer, together with a larger rate, if Adan falls behind late in training.", ISSUE.format(39)),
     ),
     "language-model": (Rule("A larger share of training than for AdamW; no number is named.", ISSUE.format(40)),),
+    "bert-fine-tuning": (
+        Rule(
+            "As long as for their Adam in the released runs.", "github.com/sail-sg/Adan, NLP/BERT/config", factors=(1,)
+        ),
+        Rule("This disagrees: twice as long as for Adam.", ISSUE.format(29), factors=(2,)),
+    ),
     "mae-pretraining": (
         Rule(
             "40 (ViT-B) and 80 epochs (ViT-L) in the released runs, where AdamW has 40.",
@@ -257,6 +271,14 @@ BETA3 = {
     "language-model": (
         Rule("0.95 or 0.999.", ISSUE.format(40), values=(0.95, 0.999)),
         Rule("The released GPT-2 run takes 0.95.", "github.com/sail-sg/Adan, gpt2/"),
+    ),
+    "bert-fine-tuning": (
+        Rule(
+            "0.99 (0.999 for MNLI) in the released runs.",
+            "github.com/sail-sg/Adan, NLP/BERT/config",
+            values=(0.99, 0.999),
+        ),
+        _TUNE,
     ),
     "diffusion": (
         Rule("0.99 to begin with.", f"{README}, usage (default)", values=(0.99,)),

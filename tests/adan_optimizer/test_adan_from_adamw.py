@@ -30,6 +30,7 @@ def rules(advice):
         ("instruction-tuning", {"lr": (2e-3, 4e-3), "weight_decay": (0.025,)}),
         ("language-model", {"weight_decay": (0.02, 0.05, 0.1), "beta3": (0.95, 0.999), "warmup": ()}),
         ("mae-pretraining", {"lr": (8.33333e-4, 9.16667e-4), "beta3": (0.9,)}),
+        ("bert-fine-tuning", {"warmup": (1000, 2000), "beta3": (0.99, 0.999), "weight_decay": (0.01, 0.001)}),
         ("lstm", {"lr": ()}),
         ("rl", {"weight_decay": (0.0,)}),
     ],
@@ -67,11 +68,17 @@ def test_where_no_source_names_a_rate_none_is_made_up():
     assert "no source names a value" in str(advice)
 
 
+def test_a_warm_up_that_was_not_given_is_asked_for_where_a_source_names_a_factor():
+    assert "warmup        AdamW's warmup times a factor: give AdamW's\n" in str(from_adamw(lr=1e-3))
+    assert "warmup        no source names a value: search\n" in str(from_adamw(lr=1e-3, task="language-model"))
+
+
 @pytest.mark.parametrize(
     "settings, words",
     [
         ({"lr": 0.0}, "lr must be above 0"),
         ({"lr": float("nan")}, "lr must be above 0"),
+        ({"lr": float("inf")}, "lr must be above 0 and finite"),
         ({"lr": 1e-3, "weight_decay": -0.1}, "weight_decay must be at least 0"),
         ({"lr": 1e-3, "betas": (0.9, 1.0)}, "two betas"),
         ({"lr": 1e-3, "task": "difusion"}, "did you mean 'diffusion'?"),
