@@ -27,6 +27,8 @@ def load(name: str) -> Any:
         raise UserError(f"optim={name}: entry point {point.value} cannot be loaded: {error!r}") from error
     if not isinstance(getattr(entry, "defaults", None), Mapping):
         raise UserError(f"optim={name}: entry point {point.value} is no OptimizerInfo but a {type(entry).__name__}")
+    if entry.name != name:
+        raise UserError(f"optim={name}: entry point {point.value} names itself {entry.name!r}: both must be the same")
     return entry
 
 

@@ -103,6 +103,14 @@ def test_the_installed_example_is_listed_and_its_mistakes_are_answered(installed
         assert (answer.returncode, message in answer.stderr) == (2, True), answer.stderr
 
 
+def test_an_entry_point_of_another_name_is_refused(installed):
+    [points] = installed.glob("*.dist-info/entry_points.txt")
+    points.write_text(points.read_text().replace("signsgd =", "other ="))
+    answer = python(installed, paths.ROOT / "run.py", "exp=vit_small", "optim=other", "launch=plan")
+    assert answer.returncode == 2
+    assert "optim=other: entry point my_package:SIGNSGD names itself 'signsgd'" in answer.stderr
+
+
 @pytest.mark.parametrize(
     "point, message",
     [
