@@ -222,3 +222,29 @@ def test_gradients_may_have_a_type_of_their_own(param_dtype, grad_dtype):
         kept = optimizer.state[param]["pre_grad"]
         tolerance = 2.0**-8 if (param_dtype, grad_dtype) == (BF16, torch.float16) else 1e-7
         torch.testing.assert_close(kept, param.grad.to(kept.dtype), rtol=tolerance, atol=0.0)
+
+
+@pytest.mark.skipif(not hasattr(torch.Tensor, "grad_dtype"), reason="this torch has no Tensor.grad_dtype")
+@pytest.mark.parametrize(
+    ("param_dtype", "other"),
+    [
+        (FP32, FP64),
+        (FP32, BF16),
+        (BF16, FP32),
+        pytest.param(
+            *(BF16, torch.float16),
+            marks=pytest.mark.xfail(strict=True, reason="cpu.Table.find sees the size of gradients, not their type"),
+        ),
+    ],
+    ids=str,
+)
+def test_gradients_may_change_their_type_between_steps(param_dtype, other):
+    param = torch.nn.Parameter(random((33,), param_dtype))
+    optimizer = Adan([param], fused=True, lr=0.01)
+    for step, dtype in enumerate((param_dtype, param_dtype, other, other, param_dtype, other)):
+        param.grad = None
+        param.grad_dtype = dtype
+        param.grad = random((33,), dtype, seed=step)
+        optimizer.step()
+        kept = optimizer.state[param]["pre_grad"]
+        torch.testing.assert_close(kept, param.grad.to(kept.dtype), rtol=1e-7, atol=0.0)
