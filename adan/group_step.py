@@ -25,7 +25,7 @@ from torch.nn import Parameter
 
 from adan.clipping import sharding, sum_of_squares
 from adan.kernels.compilation import KernelUnavailable
-from adan.layout import WRITTEN, copy_back, lay_out
+from adan.layout import WRITTEN, check_shape, copy_back, lay_out
 from adan.slots import MOMENTS, GroupSlots, Slot, local, state_dtype
 from adan.update import Hyperparameters, compute_dtype, foreach, single_tensor
 
@@ -35,7 +35,7 @@ FUSED_CPU, FUSED_GPU, FOREACH, SINGLE_TENSOR = "fused-cpp", "fused-triton", "for
 # so it loses once they no longer fit the cache together (measured: between 0.25 and 1 million elements).
 FOREACH_CPU_ELEMENTS = 1 << 19
 
-_numbers = itemgetter("lr", "betas", "eps", "weight_decay", "no_prox")
+_numbers = itemgetter("lr", "eps", "weight_decay", "no_prox")
 _choices = itemgetter("foreach", "fused", "capturable", "state_rounding")
 
 
@@ -47,7 +47,7 @@ class GroupStep:
         self._parts: list[_Part] = []
         self._made_for: Any = None
         self._hyper: Hyperparameters | None = None
-        self._numbers: Any = None
+        self._given: Any = None
 
     def attach(self, state: dict[Tensor, dict[str, Any]], group: dict[str, Any], first_number: int) -> None:
         """Give the gradients that `slots` has found to the implementation of each tensor.
@@ -74,10 +74,10 @@ class GroupStep:
 
     def step(self, group: dict[str, Any], scale: float | Tensor, found_inf: Tensor | None) -> None:
         """Step at the gradients attached, times `scale`; do nothing where `found_inf` (GPU kernel only) is not 0."""
-        numbers = _numbers(group)
-        if self._hyper is None or isinstance(numbers[0], Tensor) or numbers != self._numbers:
-            self._numbers = (lr, betas, eps, weight_decay, no_prox) = numbers
-            self._hyper = Hyperparameters(lr, tuple(betas), eps, weight_decay, bool(no_prox))
+        numbers = (*_numbers(group), tuple(group["betas"]))
+        if self._hyper is None or isinstance(numbers[0], Tensor) or numbers != self._given:
+            self._given = (lr, eps, weight_decay, no_prox, betas) = numbers
+            self._hyper = Hyperparameters(lr, betas, eps, weight_decay, bool(no_prox))
         for part in self._parts:
             part.step(self._hyper, scale, found_inf)
 
@@ -199,6 +199,11 @@ class _Part:
 
 
 class _Torch(_Part):
+    def find(self, slots: GroupSlots) -> None:
+        super().find(slots)
+        for slot in self._slots:
+            check_shape(slot)
+
     @torch.no_grad()
     def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
         update = foreach if self.implementation == FOREACH else single_tensor

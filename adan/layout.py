@@ -26,7 +26,8 @@ def lay_out(
     """
     laid_out, copies = [], []
     for slot, grad in zip(slots, grads, strict=True):
-        _check(slot)
+        check_shape(slot)
+        _check_states(slot)
         layout = _dense(slot.exp_avg)
         written: dict[str, Any] = {name: _like(getattr(slot, name), layout) for name in WRITTEN}
         laid_out.append(replace(slot, grad=_like(grad.resolve_neg().to(grad_dtype), layout), **written))
@@ -42,7 +43,14 @@ def copy_back(copies: Sequence[tuple[Tensor, Tensor]]) -> None:
         original.copy_(copy)
 
 
-def _check(slot: Slot) -> None:
+def check_shape(slot: Slot) -> None:
+    """RuntimeError where a parameter has another shape than its states: it was given other data."""
+    if slot.param.shape != slot.exp_avg.shape:
+        shapes = f"{tuple(slot.param.shape)}, its states {tuple(slot.exp_avg.shape)}"
+        raise RuntimeError(f"a parameter has changed its shape: it has {shapes}; make a new optimizer")
+
+
+def _check_states(slot: Slot) -> None:
     """A kernel reads memory by address: RuntimeError where it would find something else than it was told."""
     shape, device = slot.param.shape, slot.param.device
     wanted = {name: (shape, slot.exp_avg.dtype, device) for name in MOMENTS} | {"step": ((), torch.float32, device)}

@@ -156,12 +156,14 @@ class Adan(Optimizer):
         if found_inf is not None and self.implementation != FUSED_GPU:
             if found_inf.item():
                 return loss
-            found_inf = None
+            grad_scale, found_inf = None if grad_scale is None else float(grad_scale), None
         pairs = list(zip(self.param_groups, self._group_steps, strict=True))
         self._attach_gradients(pairs)
         norm = self._norm() if any([group["max_grad_norm"] > 0 for group, _ in pairs]) else None
         for group, step in pairs:
             step.step(group, self._scale(group, norm, grad_scale), found_inf)
+        for _, step in pairs:
+            step.slots.release_gradients()
         return loss
 
     def _attach_gradients(self, pairs: list[tuple[dict[str, Any], GroupStep]]) -> None:

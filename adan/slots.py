@@ -14,6 +14,10 @@ from torch import Tensor
 MOMENTS = ("exp_avg", "exp_avg_diff", "exp_avg_sq", "pre_grad")
 
 _grad = attrgetter("grad")
+# Stands for a gradient between steps: the optimizer keeps none alive.
+NO_GRADIENT = torch.empty(0)
+# Closes the list of state tensors, so that one that is shorter differs.
+_END = object()
 
 
 def state_dtype(param: Tensor, asked: torch.dtype | None = None) -> torch.dtype:
@@ -61,6 +65,7 @@ class GroupSlots(Sequence[Slot]):
         self._states: list[dict[str, Any]] = []
         self._values: list[Any] = []
         self._sharded = False
+        self._given = False
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -104,6 +109,15 @@ class GroupSlots(Sequence[Slot]):
         """Set `grad` of every slot."""
         for slot, grad in zip(self._slots, self.grads, strict=True):
             slot.grad = grad
+        self._given = True
+
+    def release_gradients(self) -> None:
+        """Hold no gradient between steps: its memory is the next backward pass's."""
+        self.params, self.grads = [], []
+        if self._given:
+            for slot in self._slots:
+                slot.grad = NO_GRADIENT
+            self._given = False
 
     def forget(self) -> None:
         """Make the slots anew at the next step."""
@@ -114,14 +128,25 @@ class GroupSlots(Sequence[Slot]):
         slot, state = self._slots[index], self._states[index]
         if slot.step.device != device:
             slot.step = state["step"] = slot.step.to(device)
-            self._values = list(chain.from_iterable(map(dict.values, self._states)))
+            self._values = list(self._values_now())
 
     def _stand(self) -> bool:
         """Whether the slots are those of the parameters found, with the states that they have now."""
         return (
             len(self.params) == len(self._standing)
             and all(map(is_, self.params, self._standing))
-            and all(map(is_, chain.from_iterable(map(dict.values, self._states)), self._values))
+            and all(map(is_, self._values_now(), self._values))
+            and not (self._sharded and self._shards_moved())
+        )
+
+    def _values_now(self) -> Iterator[Any]:
+        return chain(chain.from_iterable(map(dict.values, self._states)), (_END,))
+
+    def _shards_moved(self) -> bool:
+        """Whether DTensors that are the same objects have other local tensors, as after `model.to`."""
+        return any(
+            local(param) is not slot.param or any(local(values[name]) is not getattr(slot, name) for name in MOMENTS)
+            for param, values, slot in zip(self.params, self._states, self._slots, strict=True)
         )
 
     def _make(
@@ -134,17 +159,17 @@ class GroupSlots(Sequence[Slot]):
         self.version += 1
         self._standing = list(self.params)
         self._states = [state[param] for param in self.params]
-        self._values = list(chain.from_iterable(map(dict.values, self._states)))
+        self._values = list(self._values_now())
         self._sharded = any(map(is_sharded, self.params))
         self._slots = [
             Slot(
                 param=local(param),
-                grad=local(grad),
+                grad=NO_GRADIENT,
                 step=values["step"],
                 number=first_number + place,
                 **{name: local(values[name]) for name in MOMENTS},
             )
-            for param, grad, values, place in zip(self.params, self.grads, self._states, self._places, strict=True)
+            for param, values, place in zip(self.params, self._states, self._places, strict=True)
         ]
 
 

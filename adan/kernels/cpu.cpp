@@ -121,7 +121,7 @@ void update(const Entry &e, const void *grads, int64_t begin, int64_t end, const
         for (int32_t i = 0; i < count; ++i) {
             const Real scaled = load(grad[i]) * c.scale;
             const Real g = sizeof(State) == 2 ? quiet(scaled) : scaled;
-            const Real difference = first_step ? Real(0) : g - load(pre_grad[i]);
+            const Real difference = g - (first_step ? g : load(pre_grad[i]));
             const Real look_ahead = g + c.beta2 * difference;
             const Real m = c.beta1 * load(exp_avg[i]) + c.rest1 * g;
             const Real v = c.beta2 * load(exp_avg_diff[i]) + c.rest2 * difference;

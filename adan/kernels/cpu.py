@@ -33,6 +33,7 @@ _dtype, _nbytes = attrgetter("dtype"), attrgetter("nbytes")
 
 
 ADDRESSES = (*WRITTEN, "step")
+UNWATCHED = ADDRESSES[2:]
 
 
 class _Entry(ctypes.Structure):
@@ -75,6 +76,8 @@ class Table:
         self._grads = (ctypes.c_void_p * len(slots))()
         self._nbytes: list[int] = []
         self._elements = 0
+        # Of each parameter and its first state: whoever moves states by their `data` moves them all.
+        self._watched = [*self._params, *(slot.exp_avg for slot in slots)]
         self._addresses: list[int] = []
         self._of_one_element: list[int] = []
         self._copies: list[tuple[Tensor, Tensor]] = []
@@ -85,8 +88,10 @@ class Table:
         """Take the gradients of this step, in the order of the slots; `contiguous` says whether all of them are."""
         if (
             contiguous
-            and list(map(Tensor.data_ptr, self._params)) == self._addresses
+            and list(map(Tensor.data_ptr, self._watched)) == self._addresses
             and list(map(_nbytes, grads)) == self._nbytes
+            and all(map(Tensor.is_contiguous, self._params))
+            and (self._dtypes[0].itemsize > 2 or all(map(is_, map(_dtype, grads), repeat(self._dtypes[0]))))
             # Autograd leaves a negated view where it is contiguous: the imaginary part of one conjugate number.
             and not any([grads[index].is_neg() for index in self._of_one_element])
         ):
@@ -114,9 +119,9 @@ class Table:
         # Left empty, these match nothing, and the next step comes here again.
         contiguous = all(getattr(slot, name).is_contiguous() for slot in slots for name in WRITTEN)
         standing = contiguous and same_types and not copies
-        self._addresses = list(map(Tensor.data_ptr, self._params)) if standing else []
-        # Held, so that nothing else can come to lie at these addresses, whatever becomes of a tensor's `data`.
-        self._storages = [getattr(slot, name).untyped_storage() for slot in self._slots for name in ADDRESSES]
+        self._addresses = list(map(Tensor.data_ptr, self._watched)) if standing else []
+        # Held, so that the addresses that are not watched are never those of freed memory.
+        self._storages = [getattr(slot, name).untyped_storage() for slot in self._slots for name in UNWATCHED]
         self._of_one_element = [index for index, param in enumerate(self._params) if param.numel() == 1]
         first = 0
         for entry, slot in zip(self._entries, slots, strict=True):

@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 import torch
-from adan_implementations import EVERY, FOREACH, FUSED, SINGLE_TENSOR, has_compiler, needs_compiler
+from adan_implementations import EVERY, has_compiler, needs_compiler
 
 from adan import Adan
 
@@ -17,16 +17,6 @@ MOMENTS = ("exp_avg", "exp_avg_diff", "exp_avg_sq", "pre_grad")
 HYPER = {"lr": 0.05, "weight_decay": 0.1, "max_grad_norm": 0.5}
 OTHERS = [{"foreach": True}, {"foreach": False}, *([{"fused": True}] if has_compiler else [])]
 SHAPES = [(4, 4), (3,), ()]
-ALL = [FOREACH, SINGLE_TENSOR, FUSED]
-
-
-def fails(reason, *implementations):
-    """EVERY, where the named implementations fail for a reason."""
-    broken = pytest.mark.xfail(strict=True, reason=reason)
-    return pytest.mark.parametrize(
-        "implementation",
-        [pytest.param(*p.values, id=p.id, marks=[*p.marks, *([broken] if p in implementations else [])]) for p in ALL],
-    )
 
 
 def random(shape, seed):
@@ -195,7 +185,7 @@ def test_the_next_step_is_that_of_an_optimizer_made_anew(interfere, implementati
         assert_same(params, optimizer, others, other)
 
 
-@fails("slots: a state emptied in place is not noticed", FOREACH, SINGLE_TENSOR, FUSED)
+@EVERY
 def test_a_state_emptied_in_place_begins_anew(implementation):
     params, optimizer = begun(implementation)
     optimizer.state[params[-1]].clear()
@@ -203,7 +193,7 @@ def test_a_state_emptied_in_place_begins_anew(implementation):
     assert optimizer.state[params[-1]]["step"] == 1
 
 
-@fails("group_step: betas in a list are compared with themselves", FOREACH, SINGLE_TENSOR, FUSED)
+@EVERY
 def test_hyper_parameters_in_a_list_may_be_changed_in_place(implementation):
     (param, *_), optimizer = begun(implementation, betas=[0.9, 0.9, 0.9], lr=0.1)
     optimizer.param_groups[0]["betas"][0] = 0.5
@@ -214,7 +204,6 @@ def test_hyper_parameters_in_a_list_may_be_changed_in_place(implementation):
 
 
 @needs_compiler
-@pytest.mark.xfail(strict=True, reason="cpu.Table.find looks at the addresses of parameters, not of states")
 def test_the_data_of_a_state_may_be_replaced():
     (param, *_), optimizer = begun({"fused": True})
     state = optimizer.state[param]
@@ -241,7 +230,6 @@ def test_memory_of_a_state_that_was_replaced_is_not_written_after_it_was_freed()
 
 
 @needs_compiler
-@pytest.mark.xfail(strict=True, reason="cpu.Table.find sees the address of a parameter, not its strides")
 def test_a_parameter_may_be_transposed_in_place():
     (param, *_), optimizer = begun({"fused": True}, max_grad_norm=0.0)
     moved = param.detach().clone().t()
@@ -254,7 +242,7 @@ def test_a_parameter_may_be_transposed_in_place():
     torch.testing.assert_close(param, twin)
 
 
-@fails("foreach and single-tensor find out in mid-step", FOREACH, SINGLE_TENSOR)
+@EVERY
 @pytest.mark.parametrize("shape", [(2, 3), (1,), (3, 1), (4,)])
 def test_a_parameter_of_another_shape_is_refused_before_anything_changes(shape, implementation):
     params, optimizer = begun(implementation)
@@ -419,7 +407,7 @@ def test_a_closure_makes_the_gradients_of_its_step(implementation):
     assert losses[-1] < 0.5 * losses[0] and optimizer.state[params[0]]["step"] == 60
 
 
-@fails("slots.GroupSlots keeps the last gradients", FOREACH, SINGLE_TENSOR, FUSED)
+@EVERY
 def test_gradients_that_the_user_drops_are_freed(implementation):
     """Else the memory of all gradients is held during the next forward and backward pass."""
     params, optimizer = begun(implementation)

@@ -115,7 +115,7 @@ def foreign_state(previous_name, step):
     return {"state": {0: state}, "param_groups": [group]}, param.detach()
 
 
-@pytest.mark.parametrize("step", [int, torch.tensor], ids=["int", "tensor"])
+@pytest.mark.parametrize("step", [int, torch.Tensor.clone], ids=["int", "tensor"])
 @pytest.mark.parametrize("previous_name", ["neg_pre_grad", "pre_grad"])
 def test_a_state_of_the_authors_class_continues_its_trajectory(previous_name, step):
     saved, theta = foreign_state(previous_name, step)

@@ -231,10 +231,7 @@ def test_gradients_may_have_a_type_of_their_own(param_dtype, grad_dtype):
         (FP32, FP64),
         (FP32, BF16),
         (BF16, FP32),
-        pytest.param(
-            *(BF16, torch.float16),
-            marks=pytest.mark.xfail(strict=True, reason="cpu.Table.find sees the size of gradients, not their type"),
-        ),
+        (BF16, torch.float16),
     ],
     ids=str,
 )

@@ -1,4 +1,4 @@
-"""The whole way of a step to the GPU kernel, without a GPU: Triton interprets it on CPU tensors, in a process of its own."""
+"""The whole way of a step to the GPU kernel, without a GPU: Triton interprets it on CPU tensors, in a process apart."""
 
 import os
 import subprocess

@@ -52,7 +52,6 @@ def test_states_round_trip_through_distributed_checkpoints(passes, implementatio
     passes("state_round_trips", implementation=implementation, state_dtype=state_dtype)
 
 
-@pytest.mark.xfail(strict=True, reason="slots keep the local tensors of DTensors that are the same objects")
 @BOTH
 def test_parameters_that_the_model_has_moved_are_still_stepped(passes, implementation):
     passes("parameters_moved_by_the_model_are_still_stepped", implementation=implementation)
