@@ -291,7 +291,7 @@ def heading(arguments: argparse.Namespace) -> list[str]:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "timm", "pytorch_optimizer"))
     hardware = torch.cuda.get_device_name() if arguments.device == "cuda" else cpu_name()
     command = "python scripts/bench_optimizer.py " + " ".join(
-        f"--authors adan.py" if word == str(arguments.authors) else word
+        "--authors adan.py" if word == str(arguments.authors) else word
         for word in sys.argv[1:]
         if word not in ("--authors", "--output", str(arguments.output))
     )
