@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from operator import is_
 from typing import Any
 
@@ -27,6 +28,7 @@ LATER_OPTIONS = {
     "state_rounding": "stochastic",
 }
 STATE_ROUNDINGS = ("stochastic", "nearest")
+END = object()
 
 
 class Adan(Optimizer):
@@ -99,7 +101,7 @@ class Adan(Optimizer):
         _check(defaults)
         self.norm_group = norm_group
         self._group_steps: list[GroupStep] = []
-        self._known_states: list[dict[str, Any]] = []
+        self._known: list[Any] = [END]
         self._sharded_sum: ShardedSum | None = None
         super().__init__(params, defaults)
 
@@ -122,7 +124,7 @@ class Adan(Optimizer):
         super().__setstate__(state)
         self.norm_group = getattr(self, "norm_group", None)
         self._group_steps = [GroupStep() for _ in self.param_groups]
-        self._known_states = []
+        self._known = [END]
         self._sharded_sum = None
         for group in self.param_groups:
             for key, value in LATER_OPTIONS.items():
@@ -168,8 +170,7 @@ class Adan(Optimizer):
 
     def _attach_gradients(self, pairs: list[tuple[dict[str, Any], GroupStep]]) -> None:
         """Find this step's gradients, and states for all that have one."""
-        known = self._known_states
-        if len(self.state) != len(known) or not all(map(is_, self.state.values(), known)):
+        if not all(map(is_, self._tensors_of_states(), self._known)):
             for _, step in pairs:
                 step.slots.forget()
         for group, step in pairs:
@@ -180,7 +181,11 @@ class Adan(Optimizer):
             number += len(group["params"])
             new |= step.slots.new
         if new:
-            self._known_states = list(self.state.values())
+            self._known = list(self._tensors_of_states())
+
+    def _tensors_of_states(self) -> Iterator[Any]:
+        """All that `state` holds, closed by an end, so that a list that lacks something differs."""
+        return chain(chain.from_iterable(map(dict.values, self.state.values())), (END,))
 
     def _scale(self, group: dict[str, Any], norm: Any, grad_scale: Any) -> Any:
         """What the group's gradients are multiplied with: the clip factor, and the inverse of a scaler's scale.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import repeat
 from operator import attrgetter, is_, is_not
 from typing import Any, overload
 
@@ -16,8 +16,6 @@ MOMENTS = ("exp_avg", "exp_avg_diff", "exp_avg_sq", "pre_grad")
 _grad = attrgetter("grad")
 # Stands for a gradient between steps: the optimizer keeps none alive.
 NO_GRADIENT = torch.empty(0)
-# Closes the list of state tensors, so that one that is shorter differs.
-_END = object()
 
 
 def state_dtype(param: Tensor, asked: torch.dtype | None = None) -> torch.dtype:
@@ -47,10 +45,10 @@ class Slot:
 class GroupSlots(Sequence[Slot]):
     """Slots of the parameters of one group that have a gradient, in their order.
 
-    Each step calls `find_gradients`, then `attach`. While parameters and states are the same objects the slots stay,
-    and with them what a kernel derived from them; `version` counts how often they were made `new`. All this happens
-    at every step of the smallest networks, so it is few calls over whole lists, and the slots' own `grad` is brought
-    up to date (`give_gradients`) only for implementations that read it.
+    Each step calls `find_gradients`, then `attach`. While parameters are the same objects the slots stay, and with them
+    what a kernel derived from them, until `forget` says that states are others; `version` counts how often they were
+    made `new`. All this happens at every step of the smallest networks, so it is few calls over whole lists, and the
+    slots' own `grad` is brought up to date (`give_gradients`) only for implementations that read it.
     """
 
     def __init__(self) -> None:
@@ -63,7 +61,6 @@ class GroupSlots(Sequence[Slot]):
         self._slots: list[Slot] = []
         self._standing: list[Tensor] = []
         self._states: list[dict[str, Any]] = []
-        self._values: list[Any] = []
         self._sharded = False
         self._given = False
 
@@ -128,19 +125,14 @@ class GroupSlots(Sequence[Slot]):
         slot, state = self._slots[index], self._states[index]
         if slot.step.device != device:
             slot.step = state["step"] = slot.step.to(device)
-            self._values = list(self._values_now())
 
     def _stand(self) -> bool:
-        """Whether the slots are those of the parameters found, with the states that they have now."""
+        """Whether the slots are those of the parameters found."""
         return (
             len(self.params) == len(self._standing)
             and all(map(is_, self.params, self._standing))
-            and all(map(is_, self._values_now(), self._values))
             and not (self._sharded and self._shards_moved())
         )
-
-    def _values_now(self) -> Iterator[Any]:
-        return chain(chain.from_iterable(map(dict.values, self._states)), (_END,))
 
     def _shards_moved(self) -> bool:
         """Whether DTensors that are the same objects have other local tensors, as after `model.to`."""
@@ -159,7 +151,6 @@ class GroupSlots(Sequence[Slot]):
         self.version += 1
         self._standing = list(self.params)
         self._states = [state[param] for param in self.params]
-        self._values = list(self._values_now())
         self._sharded = any(map(is_sharded, self.params))
         self._slots = [
             Slot(

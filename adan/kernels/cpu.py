@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adan.kernels.compilation import library
 from adan.layout import WRITTEN, copy_back, lay_out
-from adan.slots import Slot
+from adan.slots import MOMENTS, Slot
 from adan.update import Hyperparameters, compute_dtype
 
 # (parameters, states): for each the library has a function.
@@ -33,7 +33,6 @@ _dtype, _nbytes = attrgetter("dtype"), attrgetter("nbytes")
 
 
 ADDRESSES = (*WRITTEN, "step")
-UNWATCHED = ADDRESSES[2:]
 
 
 class _Entry(ctypes.Structure):
@@ -57,9 +56,10 @@ class _Hyper(ctypes.Structure):
 class Table:
     """Slots of one type on the CPU, with the addresses of their tensors as the kernel wants them.
 
-    Addresses are kept as long as they stand. Tensors that are not laid out as their states (a gradient in another
-    memory format, a parameter that is a view with gaps) are copied for the time of the step. Raises
-    KernelUnavailable where the kernel cannot be built.
+    Addresses are kept as long as they stand. What has moved is noticed by addresses, and other
+    strides of a parameter by those of its gradient, which autograd lays out in the same way. Tensors that are not
+    laid out as their states (a gradient in another memory format, a parameter that is a view with gaps) are copied
+    for the time of the step. Raises KernelUnavailable where the kernel cannot be built.
     """
 
     def __init__(self, slots: Sequence[Slot], stochastic: bool) -> None:
@@ -76,8 +76,8 @@ class Table:
         self._grads = (ctypes.c_void_p * len(slots))()
         self._nbytes: list[int] = []
         self._elements = 0
-        # Of each parameter and its first state: whoever moves states by their `data` moves them all.
-        self._watched = [*self._params, *(slot.exp_avg for slot in slots)]
+        # Whoever moves states by their `data` moves all of them, so a first and a last one tell.
+        self._watched = [*self._params, slots[0].exp_avg, slots[-1].exp_avg]
         self._addresses: list[int] = []
         self._of_one_element: list[int] = []
         self._copies: list[tuple[Tensor, Tensor]] = []
@@ -90,7 +90,6 @@ class Table:
             contiguous
             and list(map(Tensor.data_ptr, self._watched)) == self._addresses
             and list(map(_nbytes, grads)) == self._nbytes
-            and all(map(Tensor.is_contiguous, self._params))
             and (self._dtypes[0].itemsize > 2 or all(map(is_, map(_dtype, grads), repeat(self._dtypes[0]))))
             # Autograd leaves a negated view where it is contiguous: the imaginary part of one conjugate number.
             and not any([grads[index].is_neg() for index in self._of_one_element])
@@ -120,8 +119,8 @@ class Table:
         contiguous = all(getattr(slot, name).is_contiguous() for slot in slots for name in WRITTEN)
         standing = contiguous and same_types and not copies
         self._addresses = list(map(Tensor.data_ptr, self._watched)) if standing else []
-        # Held, so that the addresses that are not watched are never those of freed memory.
-        self._storages = [getattr(slot, name).untyped_storage() for slot in self._slots for name in UNWATCHED]
+        # Held, so that addresses that are not watched are never those of freed memory.
+        self._storages = [getattr(slot, name).untyped_storage() for slot in self._slots for name in (*MOMENTS, "step")]
         self._of_one_element = [index for index, param in enumerate(self._params) if param.numel() == 1]
         first = 0
         for entry, slot in zip(self._entries, slots, strict=True):

@@ -237,8 +237,10 @@ def test_a_parameter_may_be_transposed_in_place():
     twin = torch.nn.Parameter(moved.clone())
     other = Adan([twin], **{**HYPER, "max_grad_norm": 0.0}, foreach=True)
     other.state[twin] = {k: v.clone() for k, v in optimizer.state[param].items()}
-    step(optimizer, 10)
-    step(other, 10)
+    for tensor, stepping in ((param, optimizer), (twin, other)):
+        tensor.grad = None
+        (tensor * random((4, 4), 10)).sum().backward()  # autograd lays gradients out as their parameters
+        stepping.step()
     torch.testing.assert_close(param, twin)
 
 
