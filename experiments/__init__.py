@@ -9,6 +9,7 @@ room           what it is for
 `data`         data sets by name, preparation with manifest, sample order as a pure function
 `models`       models by name, mostly timm's
 `optimizers`   optimizers by name, parameter groups, learning-rate schedules
+`ppo`          proximal policy optimisation of a batch of seeds: rollouts, advantages, objective
 `conformance`  any Adan against a float64 reference, any optimizer against its contract
 `training`     the task protocol, the one loop, step, checkpoint, parallel, precision
 `tasks`        one module per kind of task
