@@ -48,7 +48,9 @@ def test_adan_imports_nothing_else_of_ours():
         assert not {name for name in imported(path) if name.split(".")[0] == "experiments"}
 
 
-@pytest.mark.parametrize("room", ["schema", "record", "verdict", "report", "optimizers", "data", "launch"])
+@pytest.mark.parametrize(
+    "room", ["schema", "record", "verdict", "report", "optimizers", "data", "environments", "launch"]
+)
 def test_rooms_that_must_answer_at_once_import_no_torch(room):
     code = f"import sys, experiments.{room}; sys.exit('torch' in sys.modules)"
     if room in ("schema", "record", "verdict", "report"):
