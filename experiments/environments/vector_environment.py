@@ -140,7 +140,7 @@ class VectorEnvironment(ABC):
         if len(state["seeds"]) != self.rows:
             raise UserError(f"the saved environment has {len(state['seeds'])} rows, this one {self.rows}")
         self.seeds = list(state["seeds"])
-        arrays = {name: np.array(value) for name, value in state.items() if hasattr(value, "numpy")}
+        arrays = {name: value.numpy().copy() for name, value in state.items() if hasattr(value, "numpy")}
         self._load_simulator(arrays)
         for generator, saved in zip(self._generators(), state["generators"], strict=True):
             generator.bit_generator.state = saved
