@@ -27,6 +27,8 @@ class BatchedEnvironment(VectorEnvironment):
         self.action_size = model.nu
         self.action_low, self.action_high = model.actuator_ctrlrange.T.astype(np.float32)
         self.observation_size = self._game.observe_start().shape[1]
+        self._batch.reset(stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._unstarted = self._batch.state[0].copy()  # to write it costs less than a reset of few rows
         self._measured = np.zeros(self.rows)
         self._random: list[np.random.Generator] = []
         self.reset()
@@ -36,7 +38,7 @@ class BatchedEnvironment(VectorEnvironment):
         return self._start(np.arange(self.rows))
 
     def _start(self, rows: Array) -> Array:
-        self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._batch.state[rows] = self._unstarted
         for row in rows:
             self._game.qpos[row], self._game.qvel[row] = self._game.draw_start(self._random[row])
         self._batch.forward(rows)  # gives the first step its warm start, too

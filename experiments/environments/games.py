@@ -75,6 +75,16 @@ def control_cost(weight: float, actions: Array) -> Array:
     return weight * np.add.reduce(np.square(actions), axis=1)
 
 
+def clipped(values: Array) -> Array:
+    """`values` within +-10. (numpy's clip takes twice as long for as few values.)"""
+    return np.minimum(np.maximum(values, -10.0), 10.0)
+
+
+def within(low: Array, values: Array, high: Array) -> Array:
+    """Whether all values [n, k] of a row lie between the bounds [k], exclusively: [n] bool; False where one is NaN."""
+    return np.logical_and.reduce((values > low) & (values < high), axis=1)
+
+
 class Runner(Game):
     """Games that pay for speed along x, and for being alive, and charge for control."""
 
@@ -129,16 +139,15 @@ class Hopper(Runner):
 
     def __init__(self, batch: Any):
         super().__init__(batch)
-        self.height, self.angle, self.beyond_height = self.qpos[:, 1], self.qpos[:, 2], self.qpos[:, 2:]
+        others = self.qpos.shape[1] + self.qvel.shape[1] - 3
+        self.low = np.array([0.7, -0.2, *[-100.0] * others])  # height, angle, everything else
+        self.high = np.array([np.inf, 0.2, *[100.0] * others])
 
     def observe(self) -> Array:
-        return np.concatenate((self.seen, np.clip(self.qvel, -10, 10)), axis=1)
+        return np.concatenate((self.seen, clipped(self.qvel)), axis=1)
 
     def terminated(self) -> Array:
-        healthy = (self.height > 0.7) & (self.height < np.inf) & (np.abs(self.angle) < 0.2)
-        healthy &= np.logical_and.reduce(np.abs(self.beyond_height) < 100, axis=1)
-        healthy &= np.logical_and.reduce(np.abs(self.qvel) < 100, axis=1)
-        return ~healthy
+        return ~within(self.low, np.concatenate((self.seen, self.qvel), axis=1), self.high)
 
 
 class Walker2d(Runner):
@@ -150,15 +159,18 @@ class Walker2d(Runner):
     alive = 1.0
     control_weight = 1e-3
 
+    low, high = np.array([0.8, -1.0]), np.array([2.0, 1.0])
+    """Bounds of height and angle."""
+
     def __init__(self, batch: Any):
         super().__init__(batch)
-        self.height, self.angle = self.qpos[:, 1], self.qpos[:, 2]
+        self.height_and_angle = self.qpos[:, 1:3]
 
     def observe(self) -> Array:
-        return np.concatenate((self.seen, np.clip(self.qvel, -10, 10)), axis=1)
+        return np.concatenate((self.seen, clipped(self.qvel)), axis=1)
 
     def terminated(self) -> Array:
-        return ~((self.height > 0.8) & (self.height < 2.0) & (np.abs(self.angle) < 1.0))
+        return ~within(self.low, self.height_and_angle, self.high)
 
 
 class Ant(Runner):
@@ -253,9 +265,8 @@ class InvertedDoublePendulum(Game):
 
     def observe(self) -> Array:
         angles = self.qpos[:, 1:]
-        velocities = np.clip(self.qvel, -10, 10)
-        forces = np.clip(self.constraint_forces, -10, 10)
-        return np.concatenate((self.qpos[:, :1], np.sin(angles), np.cos(angles), velocities, forces), axis=1)
+        limited = clipped(self.qvel), clipped(self.constraint_forces)
+        return np.concatenate((self.qpos[:, :1], np.sin(angles), np.cos(angles), *limited), axis=1)
 
     def measure(self) -> Array:
         return self.tip[:, 2].copy()

@@ -160,6 +160,7 @@ class LaunchConfig:
     micro_batch: int | None = None
     threads: int | None = None
     jobs: int = 1
+    seeds_per_process: int = 1
     format: str = "text"
     lr_at: list[int] = field(default_factory=list)
 

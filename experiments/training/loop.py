@@ -308,4 +308,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _shown(metric: Any) -> str:
-    return f"{sum(metric) / len(metric):.4g} (mean)" if isinstance(metric, EachSeed) else f"{metric:.4g}"
+    """A metric as text; of several seeds, the mean."""
+    values = metric if isinstance(metric, EachSeed) else [metric]
+    number = sum(values) / len(values)
+    return f"{number:,}" if isinstance(metric, int) else f"{number:.4g}{' (mean)' if len(values) > 1 else ''}"
