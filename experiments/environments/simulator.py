@@ -14,7 +14,7 @@ from experiments.schema.errors import UserError
 
 # Its models are read by both engines, so both need gymnasium; the batch API came with mujoco 4.
 LEAST_VERSION = {"mujoco": 4, "gymnasium": 1}
-INSTALL = "pip install 'adan-reproduction[ppo]' (or: pip install 'gymnasium>=1' 'mujoco>=4')"
+INSTALL = "pip install -e '.[ppo]', or pip install 'gymnasium[mujoco]>=1' 'mujoco>=4'"
 NOISE_OF_COMPILING = "settotalmass"
 
 
