@@ -41,7 +41,7 @@ class BatchedEnvironment(VectorEnvironment):
         self._batch.state[rows] = self._unstarted
         for row in rows:
             self._game.qpos[row], self._game.qvel[row] = self._game.draw_start(self._random[row])
-        self._batch.forward(rows)  # gives the first step its warm start, too
+        self._batch.forward(rows)  # some games observe or reward fields that only this computes
         self._measured[rows] = self._game.measure()[rows]
         return self._game.observe_start()[rows]
 
