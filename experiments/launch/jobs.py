@@ -20,7 +20,6 @@ from pathlib import Path
 from experiments.launch.status import FAILED, REQUEUE
 from experiments.launch.threads import share_cores
 
-
 Run = Path | tuple[Path, ...]  # the directory of a run, or those of runs that train as one batch
 
 
@@ -81,8 +80,8 @@ class Jobs:
             child.close(at_once=kind is not None)
 
     def map(self, runs: Iterable[Run]) -> Iterator[tuple[Run, int]]:
-        """Train `runs`, at most `count` at a time, in order; yield each with its exit status as it ends. The iterable is
-        advanced only when a child is free, and no more once `stop` was called."""
+        """Train `runs`, at most `count` at a time, in order; yield each with its exit status as it ends. The iterable
+        is advanced only when a child is free, and no more once `stop` was called."""
         waiting = iter(runs)
         while True:
             while not self.stopping and len(self._busy) < self.count:

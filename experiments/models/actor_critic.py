@@ -10,6 +10,7 @@ Both classes take observations [seeds, n, observations] and hold the same functi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -61,13 +62,15 @@ class StackedActorCritic(nn.Module):
     def __init__(self, agents: Sequence[ActorCritic]) -> None:
         super().__init__()
         self.seeds = len(agents)
-        depth = len(agents[0].actor)
+        actors = [_layers(agent.actor) for agent in agents]
+        critics = [_layers(agent.critic) for agent in agents]
+        depth = len(actors[0]) - 1
         self.hidden = nn.ModuleList(
-            _Stacked([[agent.actor[index], agent.critic[index]] for agent in agents])
-            for index in range(0, depth - 1, 2)
+            _Stacked([[actor[index], critic[index]] for actor, critic in zip(actors, critics, strict=True)])
+            for index in range(depth)
         )
-        self.mean = _Stacked([[agent.actor[-1]] for agent in agents])
-        self.expected = _Stacked([[agent.critic[-1]] for agent in agents])
+        self.mean = _Stacked([[actor[-1]] for actor in actors])
+        self.expected = _Stacked([[critic[-1]] for critic in critics])
         self.log_std = nn.Parameter(torch.stack([agent.log_std.detach() for agent in agents]))
         self._sizes = agents[0].sizes
 
@@ -90,7 +93,7 @@ class StackedActorCritic(nn.Module):
         seeds, n, size = observations.shape
         features = observations[:, None].expand(seeds, 2, n, size).reshape(2 * seeds, n, size)
         for layer in self.hidden:
-            features = layer.both(features).tanh()
+            features = layer.both(features).tanh()  # type: ignore[operator]
         actor, critic = features.unflatten(0, (seeds, 2)).unbind(1)
         return self.mean(actor, 0), self.log_std[:, None], self.expected(critic, 0).squeeze(-1)
 
@@ -117,18 +120,19 @@ class StackedActorCritic(nn.Module):
     def _agent(self, seed: int) -> ActorCritic:
         with torch.device("meta"):
             agent = ActorCritic(*self._sizes)
-        agent = agent.to(self.log_std.dtype).to_empty(device=self.log_std.device)
+        agent.to(self.log_std.dtype).to_empty(device=self.log_std.device)
         with torch.no_grad():
-            for index, layer in enumerate([*self.hidden, self.mean]):
-                layer.give(seed, 0, agent.actor[2 * index])
-            for index, layer in enumerate([*self.hidden, self.expected]):
-                layer.give(seed, layer.weight.shape[1] - 1, agent.critic[2 * index])
+            hidden: list[Any] = list(self.hidden)
+            for layer, own in zip([*hidden, self.mean], _layers(agent.actor), strict=True):
+                layer.give(seed, 0, own)
+            for layer, own in zip([*hidden, self.expected], _layers(agent.critic), strict=True):
+                layer.give(seed, -1, own)
             agent.log_std.copy_(self.log_std[seed])
         return agent
 
 
 class _Stacked(nn.Module):
-    """Linear layers of S seeds, `parts` of the same shape for each: weight [S, parts, out, in], bias [S, parts, out]."""
+    """Linear layers of S seeds, `parts` alike for each: weight [S, parts, out, in], bias [S, parts, out]."""
 
     def __init__(self, layers: list[list[nn.Linear]]) -> None:
         super().__init__()
@@ -158,7 +162,7 @@ def build(arguments: dict[str, Any]) -> ActorCritic:
 
 def _network(widths: Sequence[int], last_gain: float) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for index, (inner, outer) in enumerate(zip(widths, widths[1:], strict=False)):
+    for index, (inner, outer) in enumerate(pairwise(widths)):
         last = index == len(widths) - 2
         layer = nn.Linear(inner, outer)
         if not layer.weight.is_meta:
@@ -166,3 +170,7 @@ def _network(widths: Sequence[int], last_gain: float) -> nn.Sequential:
             nn.init.zeros_(layer.bias)
         layers += [layer] if last else [layer, nn.Tanh()]
     return nn.Sequential(*layers)
+
+
+def _layers(network: nn.Sequential) -> list[nn.Linear]:
+    return [layer for layer in network if isinstance(layer, nn.Linear)]

@@ -27,9 +27,8 @@ class Evaluation:
 
     @torch.no_grad()
     def __call__(self, module: Any, update: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns and lengths [S, episodes]: the first episode of each environment, so that short ones are not favoured.
-
-        A function of policies, normalisers and (seed, update)."""
+        """Returns and lengths [S, episodes]: the first episode of each environment, so that short ones are not
+        favoured. A function of policies, normalisers and (seed, update)."""
         sampler, environment, like = self.sampler, self.environment, next(module.parameters())
         rows = [derive(seed, "evaluation", update, row) for seed in sampler.seeds for row in range(self.episodes)]
         observations = environment.reset(rows)

@@ -55,11 +55,9 @@ def mini_batches(samples: Tensor, actions: int, size: int, seeds: Sequence[int],
         orders.append(torch.randperm(count, generator=generator) + index * count)
     chosen = torch.stack(orders).unflatten(1, (count // size, size)).transpose(0, 1)
     shuffled = samples.flatten(0, 1)[chosen.reshape(-1).to(samples.device)].unflatten(0, chosen.shape)
-    observations = samples.shape[-1] - actions - 4
-    return [
-        MiniBatch(rows[..., :observations], rows[..., observations : observations + actions], *rows[..., -4:].unbind(-1))
-        for rows in shuffled
-    ]
+    sizes = [samples.shape[-1] - actions - 4, actions, 4]
+    parts = (rows.split(sizes, dim=-1) for rows in shuffled)
+    return [MiniBatch(observations, done, *numbers.unbind(-1)) for observations, done, numbers in parts]
 
 
 def _next_values(module: Any, rollout: Rollout, values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from experiments.schema.config import RunConfig
     from experiments.training.task import Part, Task
 
-# name -> (module, class called with (config, part), or with (config, part, seeds) where it trains several seeds at once)
+# name -> (module, class called with (config, part), or with (config, part, seeds) for several seeds at once)
 TASKS = {
     "image_classification": ("experiments.tasks.image_classification", "ImageClassification"),
     "ppo": ("experiments.tasks.ppo", "PPO"),

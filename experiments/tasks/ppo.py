@@ -28,13 +28,13 @@ class PPO:
     """
 
     def __init__(self, config: RunConfig, part: Part, seeds: Sequence[int] = ()) -> None:
-        """Raises UserError for what a rollout cannot be cut into, and for sizes of the model that are not the game's."""
+        """Raises UserError for a split that is not possible, and for sizes of the model that are not the game's."""
         self.config, self.seeds = config, list(seeds) or [config.seed]
         if part.world_size > 1 or part.micro_batch != config.global_batch_size:
+            asked = f"launch.devices={part.world_size}, launch.micro_batch={part.micro_batch}"
             raise UserError(
-                f"launch.devices={part.world_size}, launch.micro_batch={part.micro_batch}: PPO computes a mini-batch of "
-                f"{config.global_batch_size} in one piece; choose launch.devices=1, and launch.jobs or "
-                "launch.seeds_per_process to use more cores"
+                f"{asked}: PPO computes a mini-batch of {config.global_batch_size} in one piece; choose launch.devices=1, "
+                "with launch.jobs to use more cores"
             )
         self.updates_per_epoch = updates_per_epoch(config)
         self.sampler = Sampler(config.ppo, self.seeds)
