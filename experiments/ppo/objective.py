@@ -52,8 +52,12 @@ class Objective:
 
 def log_probability(actions: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """Log density [..., n] of actions [..., n, size] under a Gaussian with independent components."""
-    standard = (actions - mean) * (-log_std).exp()
-    return -0.5 * standard.square().sum(-1) - (log_std.sum(-1) + 0.5 * math.log(2 * math.pi) * actions.shape[-1])
+    return log_probability_of((actions - mean) * (-log_std).exp(), log_std)
+
+
+def log_probability_of(standard: Tensor, log_std: Tensor) -> Tensor:
+    """The same of actions that lie `standard` deviations [..., n, size] from the mean."""
+    return -0.5 * standard.square().sum(-1) - (log_std.sum(-1) + 0.5 * math.log(2 * math.pi) * standard.shape[-1])
 
 
 def entropy(log_std: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from experiments.ppo.collection import Rollout, Sampler
 from experiments.ppo.evaluation import Evaluation
 from experiments.ppo.objective import MiniBatch, Objective
 from experiments.ppo.samples import mini_batches, packed
+from experiments.ppo.stacked_objective import stacked_objective
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import updates_per_epoch
 from experiments.schema.errors import UserError
@@ -33,8 +34,8 @@ class PPO:
         if part.world_size > 1 or part.micro_batch != config.global_batch_size:
             asked = f"launch.devices={part.world_size}, launch.micro_batch={part.micro_batch}"
             raise UserError(
-                f"{asked}: PPO computes a mini-batch of {config.global_batch_size} in one piece; choose launch.devices=1, "
-                "with launch.jobs to use more cores"
+                f"{asked}: PPO computes a mini-batch of {config.global_batch_size} in one piece; choose "
+                "launch.devices=1, with launch.jobs to use more cores"
             )
         self.updates_per_epoch = updates_per_epoch(config)
         self.sampler = Sampler(config.ppo, self.seeds)
@@ -73,7 +74,11 @@ class PPO:
 
     def loss(self, module: nn.Module, batch: MiniBatch) -> Loss:
         """The objective of each seed, as a sum over its samples."""
-        return Loss(self.objective(module, batch) * batch.returns.shape[1])
+        if isinstance(module, StackedActorCritic):
+            losses = stacked_objective(self.config.ppo, module, batch)
+        else:
+            losses = self.objective(module, batch)
+        return Loss(losses * batch.returns.shape[1])
 
     def evaluate(self, module: nn.Module) -> dict[str, Any]:
         """`episode_return` and `episode_length`, means over episodes on separate environments; and how many
