@@ -2,8 +2,8 @@
 
 Two trainers on one thread, in turn, in one process: a plain one in CleanRL's manner (one gymnasium environment with its
 wrappers, eager torch, torch's Adam), written for this comparison, and the suite's loop with several seeds as one batch.
-Both use CleanRL's recipe. Each round gives both trainers' environment steps per second; reported are medians, the
-median of the ratios of a round, and of ours the share of time that is physics (mujoco's steps) and the microseconds of
+Both use CleanRL's recipe. Each round gives both trainers' environment steps per second of processor time (others may
+use the machine); reported are medians, the median of the ratios of a round, and of ours the share of time that is physics (mujoco's steps) and the microseconds of
 everything else. Checkpoints, evaluations and building are outside both.
 """
 
@@ -148,9 +148,9 @@ class Timed:
         self._held, self.seconds = held, 0.0
 
     def step(self, *arguments: Any, **keywords: Any) -> Any:
-        begin = time.perf_counter()
+        begin = time.process_time()
         result = self._held.step(*arguments, **keywords)
-        self.seconds += time.perf_counter() - begin
+        self.seconds += time.process_time() - begin
         return result
 
     def __getattr__(self, name: str) -> Any:
@@ -188,19 +188,19 @@ def compare(game: str, arguments: argparse.Namespace, folder: Path) -> None:
     steps = STEPS * arguments.rollouts
     plain.train(1), ours.train(1)  # type: ignore[func-returns-value]
     for _ in range(arguments.repeats):
-        begin = time.perf_counter()
+        begin = time.process_time()
         plain.train(arguments.rollouts)
-        speeds["plain"].append(steps / (time.perf_counter() - begin))
-        ours.physics.seconds, begin = 0.0, time.perf_counter()
+        speeds["plain"].append(steps / (time.process_time() - begin))
+        ours.physics.seconds, begin = 0.0, time.process_time()
         ours.train(arguments.rollouts)
-        seconds = time.perf_counter() - begin
+        seconds = time.process_time() - begin
         speeds["ours"].append(steps * arguments.seeds / seconds)
         shares.append(ours.physics.seconds / seconds)
         rest.append(1e6 * (seconds - ours.physics.seconds) / (steps * arguments.seeds))
     ratios = [fast / slow for fast, slow in zip(speeds["ours"], speeds["plain"], strict=True)]
     middle = {name: statistics.median(values) for name, values in speeds.items()}
     print(
-        f"{game:<22} plain {middle['plain']:>7,.0f} steps/s   ours {middle['ours']:>7,.0f} steps/s   "
+        f"{game:<12} plain {middle['plain']:>7,.0f} steps/s   ours {middle['ours']:>7,.0f} steps/s   "
         f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})   "
         f"physics {100 * statistics.median(shares):.0f} % of the time, the rest {statistics.median(rest):.1f} us a step",
         flush=True,

@@ -17,7 +17,7 @@ from torch import Tensor
 from experiments.data.streams import derive
 from experiments.environments import Step, VectorEnvironment, make
 from experiments.environments.normalization import ObservationNormalizer, RewardNormalizer
-from experiments.ppo.objective import log_probability
+from experiments.ppo.objective import log_probability_of
 from experiments.schema.config import PPOConfig
 
 TIANSHOU_EPSILON, TIANSHOU_COUNT = 2**-23, 0.0  # of its observation normaliser
@@ -66,19 +66,17 @@ class Sampler:
         steps = self.config.rollout_steps // self.config.environments
         like = next(module.parameters())
         size, actions_size = self.environment.observation_size, self.environment.action_size
-        observations = torch.empty(steps, *self.shape, size, dtype=like.dtype, device=like.device)
-        noise = self._noise("action", index, steps, actions_size).to(like)
-        actions = torch.empty_like(noise)
+        noise = self._noise("action", index, steps, actions_size).to(like.dtype).numpy()
+        observations = np.empty((steps, *self.shape, size), noise.dtype)
+        actions = np.empty_like(noise)
         rewards = np.empty((steps, *self.shape))
         ended, bootstrapped = np.zeros((2, steps, *self.shape), dtype=bool)
         kept: list[np.ndarray] = []
-        means = torch.empty_like(noise)
-        _, log_std = module.policy(observations[0])
-        deviation = log_std.exp()
+        mean_of, log_std = module.acting(), module.policy_log_std()
+        scaled = noise * log_std.exp().cpu().numpy()
         for step in range(steps):
-            observations[step] = torch.from_numpy(self.observations)
-            means[step], _ = module.policy(observations[step])
-            torch.addcmul(means[step], deviation, noise[step], out=actions[step])
+            observations[step] = self.observations
+            actions[step] = mean_of(observations[step]) + scaled[step]
             seen = self._step(actions[step])
             ended[step] = self._shaped(seen.ended)
             rewards[step] = self._rewards(seen)
@@ -87,9 +85,9 @@ class Sampler:
                 bootstrapped[step] = self._shaped(seen.truncated & ~seen.terminated)
                 kept.append(final[bootstrapped[step]])
         return Rollout(
-            observations=observations,
-            actions=actions,
-            log_probabilities=log_probability(actions, means, log_std),
+            observations=torch.from_numpy(observations).to(like),
+            actions=torch.from_numpy(actions).to(like),
+            log_probabilities=log_probability_of(torch.from_numpy(noise).to(like), log_std),
             rewards=torch.from_numpy(rewards),
             ended=torch.from_numpy(ended),
             bootstrapped=torch.from_numpy(bootstrapped),
@@ -121,7 +119,7 @@ class Sampler:
             drawn.append(torch.randn(steps, self.shape[1], size, generator=generator))
         return torch.stack(drawn, dim=1)
 
-    def _step(self, actions: Tensor) -> Step:
+    def _step(self, actions: np.ndarray) -> Step:
         return self.environment.step(to_environment(self.config, self.environment, actions))
 
     def _rewards(self, seen: Step) -> np.ndarray:
@@ -146,9 +144,9 @@ class Sampler:
         return rows.reshape(*self.shape, *rows.shape[1:])
 
 
-def to_environment(config: PPOConfig, environment: VectorEnvironment, actions: Tensor) -> np.ndarray:
+def to_environment(config: PPOConfig, environment: VectorEnvironment, actions: np.ndarray) -> np.ndarray:
     """Actions [S, E, size] as rows for the environment, which clips them itself."""
-    rows = actions.flatten(0, 1).cpu().numpy()
+    rows = actions.reshape(-1, actions.shape[-1])
     if config.scale_actions:
         low, high = environment.action_low, environment.action_high
         rows = low + (high - low) * (np.clip(rows, -1.0, 1.0) + 1.0) / 2.0

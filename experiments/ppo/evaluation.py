@@ -29,7 +29,8 @@ class Evaluation:
     def __call__(self, module: Any, update: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns and lengths [S, episodes]: the first episode of each environment, so that short ones are not
         favoured. A function of policies, normalisers and (seed, update)."""
-        sampler, environment, like = self.sampler, self.environment, next(module.parameters())
+        sampler, environment = self.sampler, self.environment
+        mean_of, deviation = module.acting(), module.policy_log_std().exp().cpu().numpy()
         rows = [derive(seed, "evaluation", update, row) for seed in sampler.seeds for row in range(self.episodes)]
         observations = environment.reset(rows)
         streams = [torch.Generator().manual_seed(derive(seed, "evaluation", update)) for seed in sampler.seeds]
@@ -38,12 +39,11 @@ class Evaluation:
         while going.any():
             if step % NOISE_STEPS == 0:
                 shape = NOISE_STEPS, self.episodes, environment.action_size
-                noise = torch.stack([torch.randn(shape, generator=stream) for stream in streams], dim=1).to(like)
+                noise = torch.stack([torch.randn(shape, generator=stream) for stream in streams], dim=1).numpy()
             seen = observations.reshape(len(sampler.seeds), self.episodes, -1)
             if sampler.config.normalise_observations:
                 seen = sampler.normalizer.normalize(seen)
-            mean, log_std = module.policy(torch.from_numpy(seen).to(like))
-            actions = mean + log_std.exp() * noise[step % NOISE_STEPS]
+            actions = mean_of(seen.astype(deviation.dtype)) + deviation * noise[step % NOISE_STEPS]
             outcome = environment.step(to_environment(sampler.config, environment, actions))
             over = going & outcome.ended
             returns[over], lengths[over] = outcome.episode_returns[over], outcome.episode_lengths[over]

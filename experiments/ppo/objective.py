@@ -12,6 +12,7 @@ from torch import Tensor
 from experiments.schema.config import PPOConfig
 
 ADVANTAGE_EPSILON = 1e-8
+LOG_ROOT_TAU = 0.5 * math.log(2 * math.pi)
 
 
 class MiniBatch(NamedTuple):
@@ -57,12 +58,12 @@ def log_probability(actions: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
 
 def log_probability_of(standard: Tensor, log_std: Tensor) -> Tensor:
     """The same of actions that lie `standard` deviations [..., n, size] from the mean."""
-    return -0.5 * standard.square().sum(-1) - (log_std.sum(-1) + 0.5 * math.log(2 * math.pi) * standard.shape[-1])
+    return -0.5 * standard.square().sum(-1) - (log_std.sum(-1) + LOG_ROOT_TAU * standard.shape[-1])
 
 
 def entropy(log_std: Tensor) -> Tensor:
     """Differential entropy of such a Gaussian, summed over components."""
-    return (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+    return (log_std + LOG_ROOT_TAU + 0.5).sum(-1)
 
 
 def normalised(advantage: Tensor) -> Tensor:
