@@ -3,8 +3,9 @@
 Two trainers on one thread, in turn, in one process: a plain one in CleanRL's manner (one gymnasium environment with its
 wrappers, eager torch, torch's Adam), written for this comparison, and the suite's loop with several seeds as one batch.
 Both use CleanRL's recipe. Each round gives both trainers' environment steps per second of processor time (others may
-use the machine); reported are medians, the median of the ratios of a round, and of ours the share of time that is physics (mujoco's steps) and the microseconds of
-everything else. Checkpoints, evaluations and building are outside both.
+use the machine); reported are medians, the median of the ratios of a round, and of ours the share of time that is
+physics (mujoco's steps) and the microseconds of everything else. Checkpoints, evaluations and building are outside
+both.
 """
 
 from __future__ import annotations
@@ -199,10 +200,11 @@ def compare(game: str, arguments: argparse.Namespace, folder: Path) -> None:
         rest.append(1e6 * (seconds - ours.physics.seconds) / (steps * arguments.seeds))
     ratios = [fast / slow for fast, slow in zip(speeds["ours"], speeds["plain"], strict=True)]
     middle = {name: statistics.median(values) for name, values in speeds.items()}
+    ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    share, others = 100 * statistics.median(shares), statistics.median(rest)
     print(
-        f"{game:<12} plain {middle['plain']:>7,.0f} steps/s   ours {middle['ours']:>7,.0f} steps/s   "
-        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})   "
-        f"physics {100 * statistics.median(shares):.0f} % of the time, the rest {statistics.median(rest):.1f} us a step",
+        f"{game:<12} plain {middle['plain']:>6,.0f} steps/s   ours {middle['ours']:>6,.0f} steps/s   ratio {ratio}   "
+        f"physics {share:.0f} % of the time, the rest {others:.1f} us a step",
         flush=True,
     )
 

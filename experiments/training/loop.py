@@ -36,7 +36,6 @@ from experiments.training.step import NonFiniteLoss, Step, first_non_finite
 from experiments.training.task import EachSeed, Part, Task
 from experiments.verdict.curves import on_track
 
-
 Member = tuple[RunConfig, RunDirectory]
 
 
@@ -49,9 +48,7 @@ class Outcome:
     record: Path | None = None
 
 
-def train(
-    config: RunConfig, directory: RunDirectory, task: Task, part: Part, others: Sequence[Member] = ()
-) -> Outcome:
+def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part, others: Sequence[Member] = ()) -> Outcome:
     """Train `task` from its newest good checkpoint, or from scratch, to its budget or to `config.stop_at`.
 
     `others` are the runs of further seeds that the task trains in the same batch. Each run has its own directory with
