@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments import data
+from experiments import tasks
+from experiments.launch.seed_batches import require_elementwise
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 
@@ -19,6 +20,7 @@ def dispatch(configs: Sequence[RunConfig]) -> int:
 
         return plan.show(configs)
     require_data(configs)
+    require_elementwise(configs)
     if len(configs) == 1:
         from experiments.launch import local
 
@@ -31,6 +33,6 @@ def dispatch(configs: Sequence[RunConfig]) -> int:
 def require_data(configs: Sequence[RunConfig]) -> None:
     """Raise UserError for the first configuration whose data is not there."""
     for config in configs:
-        if problem := data.missing(config.data):
+        if problem := tasks.missing(config):
             other = ", and scale=mini brings its own" if config.scale != "mini" else ""
             raise UserError(f"scale={config.scale} of exp={config.exp}: {problem}; `launch=plan` needs no data{other}")

@@ -20,11 +20,13 @@ from pathlib import Path
 from experiments.launch.status import FAILED, REQUEUE
 from experiments.launch.threads import share_cores
 
+Run = Path | tuple[Path, ...]  # the directory of a run, or those of runs that train as one batch
+
 
 class Child:
-    """One process and the pipe to it: paths of run directories go in, exit statuses come out.
+    """One process and the pipe to it: run directories go in, exit statuses come out.
 
-    With `quiet` what a run prints goes to `output.log` in its directory.
+    With `quiet` what a run prints goes to `output.log` in its directory, the first one of a batch.
     """
 
     def __init__(self, index: int, quiet: bool) -> None:
@@ -34,9 +36,9 @@ class Child:
         self.process.start()
         far_end.close()
 
-    def start(self, path: Path) -> None:
-        """Begin to train the run of directory `path`."""
-        self.pipe.send(path)
+    def start(self, run: Run) -> None:
+        """Begin to train the run of a directory, or those of several directories as one batch."""
+        self.pipe.send(run)
 
     def result(self) -> int:
         """Wait for the run's exit status; for a process that was killed, minus the signal's number."""
@@ -67,7 +69,7 @@ class Jobs:
         self.ranks = ranks
         self.stopping = False
         self._idle: list[Child] = []
-        self._busy: dict[Connection, tuple[Child, Path]] = {}
+        self._busy: dict[Connection, tuple[Child, Run]] = {}
 
     def __enter__(self) -> Jobs:
         share_cores(self.count * self.ranks)
@@ -77,29 +79,29 @@ class Jobs:
         for child in [*self._idle, *(child for child, _ in self._busy.values())]:
             child.close(at_once=kind is not None)
 
-    def map(self, directories: Iterable[Path]) -> Iterator[tuple[Path, int]]:
-        """Train the runs of `directories`, at most `count` at a time, in order; yield each path with its exit status as
-        it ends. The iterable is advanced only when a child is free, and no more once `stop` was called."""
-        waiting = iter(directories)
+    def map(self, runs: Iterable[Run]) -> Iterator[tuple[Run, int]]:
+        """Train `runs`, at most `count` at a time, in order; yield each with its exit status as it ends. The iterable
+        is advanced only when a child is free, and no more once `stop` was called."""
+        waiting = iter(runs)
         while True:
             while not self.stopping and len(self._busy) < self.count:
-                path = next(waiting, None)
-                if path is None:
+                run = next(waiting, None)
+                if run is None:
                     break
                 child = self._idle.pop() if self._idle else Child(len(self._busy), quiet=self.count > 1)
-                child.start(path)
-                self._busy[child.pipe] = child, path
+                child.start(run)
+                self._busy[child.pipe] = child, run
                 if self.stopping:
                     child.terminate()
             if not self._busy:
                 return
             for pipe in wait(list(self._busy)):
                 assert isinstance(pipe, Connection)
-                child, path = self._busy.pop(pipe)
+                child, run = self._busy.pop(pipe)
                 status = child.result()
                 if child.process.is_alive():
                     self._idle.append(child)
-                yield path, status
+                yield run, status
 
     def stop(self) -> None:
         """Begin no other run, and ask those under way to checkpoint and leave. Safe in a signal handler."""
@@ -123,14 +125,15 @@ def _serve(pipe: Connection, index: int, quiet: bool) -> None:
     while True:
         signal.signal(signal.SIGTERM, leave)
         try:
-            path = pipe.recv()
+            run = pipe.recv()
         except EOFError:
             return
+        paths = run if isinstance(run, tuple) else (run,)
         if quiet:
-            with (path / "output.log").open("a") as log:
+            with (paths[0] / "output.log").open("a") as log:
                 os.dup2(log.fileno(), 1)
                 os.dup2(log.fileno(), 2)
-        status = train(path)
+        status = train(*paths)
         try:
             pipe.send(status)
         except OSError:  # the parent is gone

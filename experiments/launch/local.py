@@ -39,8 +39,9 @@ def run(config: RunConfig) -> int:
     return status
 
 
-def train(path: Path) -> int:
-    """Train the run of directory `path` in this process, or as several ranks; return its exit status.
+def train(path: Path, *others: Path) -> int:
+    """Train the run of directory `path` in this process, or as several ranks; return its exit status. `others` are the
+    directories of further seeds to train in the same batch.
 
     Errors are printed here: in full, unless they are the user's.
     """
@@ -52,7 +53,7 @@ def train(path: Path) -> int:
             return elastic.run(path, devices)
         from experiments.launch import worker
 
-        return worker.run(path)
+        return worker.run(path, *others)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR

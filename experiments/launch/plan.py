@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from experiments import data
+from experiments import tasks
 from experiments.optimizers import registry
 from experiments.optimizers.facts import BYTES_PER_FLOAT, Shape
 from experiments.optimizers.schedules import rate_of_update, rates
@@ -141,7 +141,7 @@ def make(config: RunConfig) -> Plan:
         updates_per_epoch=updates_per_epoch(config),
         micro_batch=micro_batch(config, ranks),
         accumulation=accumulation(config, ranks),
-        missing_data=data.missing(config.data),
+        missing_data=tasks.missing(config),
     )
 
 

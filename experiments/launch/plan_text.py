@@ -62,7 +62,10 @@ def _cost(plan: Plan) -> dict[str, str]:
     peak = max(plan.rate_of(1 + epoch * plan.updates_per_epoch) for epoch in range(config.total_epochs))
     memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
     split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
-    images = f"{config.data.train_size:,} images to train on, {config.data.test_size:,} to test on"
+    source = f"{config.data.train_size:,} images to train on, {config.data.test_size:,} to test on"
+    if config.task == "ppo":
+        steps = config.ppo.rollout_steps * config.total_epochs
+        source = f"{config.ppo.game}, {steps:,} environment steps, engine {config.ppo.engine}"
     budget = f"{schedule.epochs} and {schedule.cooldown_epochs} of cool-down; nominal {config.epochs}"
     return {
         "parameters": f"{plan.n_parameters:,}",
@@ -73,7 +76,7 @@ def _cost(plan: Plan) -> dict[str, str]:
         "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}",
         **{f"rate at update {update}": f"{rate:g}" for update, rate in plan.as_dict()["lr_at"].items()},
         "memory": f"{_mebibytes(sum(plan.memory.values()))} on each rank, without activations ({memory})",
-        "data": f"{config.data.name}, {images}",
+        "data": f"{config.data.name}, {source}",
         "digest": plan.as_dict()["config_digest"][:12],
     }
 

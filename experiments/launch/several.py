@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from experiments.launch import local
-from experiments.launch.jobs import Jobs
+from experiments.launch.jobs import Jobs, Run
+from experiments.launch.seed_batches import seed_batches
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE
 from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import publish
@@ -33,46 +33,60 @@ class Entry:
 
 
 def run(configs: Sequence[RunConfig]) -> int:
-    """Train every run that is not done yet, `launch.jobs` at a time, and go on past those that fail.
+    """Train every run that is not done yet, `launch.jobs` processes at a time, and go on past those that fail.
 
     Ctrl-C and SIGTERM let the runs under way checkpoint, and begin no other.
     """
-    entries = _without_repeats(configs)
-    by_path: dict[Path, Entry] = {}
+    batches = [[Entry(config) for config in batch] for batch in seed_batches(_without_repeats(configs))]
+    under_way: dict[Run, list[Entry]] = {}
     ranks = max(config.launch.devices for config in configs)
     with Jobs(configs[0].launch.jobs, ranks) as jobs, _stopped_by_signals(jobs) as signals:
-        for path, status in jobs.map(_to_train(entries, by_path)):
-            _ended(by_path[path], status)
+        for run, status in jobs.map(_to_train(batches, under_way)):
+            for entry in under_way[run]:
+                _ended(entry, status)
+    entries = [entry for batch in batches for entry in batch]
     _summarise(entries)
     if signals:
         return INTERRUPTED if signals[0] == signal.SIGINT else REQUEUE
     return DONE if all(entry.outcome in ("done", "done before") for entry in entries) else FAILED
 
 
-def _without_repeats(configs: Sequence[RunConfig]) -> list[Entry]:
+def _without_repeats(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Two cells that are the same run are trained once."""
-    unique = {(config_digest(config), config.seed): config for config in configs}
-    return [Entry(config) for config in unique.values()]
+    return list({(config_digest(config), config.seed): config for config in configs}.values())
 
 
-def _to_train(entries: list[Entry], by_path: dict[Path, Entry]) -> Iterator[Path]:
-    """Open the directory of each run when its turn comes; pass over what is done."""
-    for number, entry in enumerate(entries, 1):
-        heading = f"[{number}/{len(entries)}] {local.title(entry.config)}"
-        try:
-            entry.directory = RunDirectory.open_or_create(paths.RUNS, entry.config)
-        except UserError as error:
-            entry.outcome = "failed: its directory"
-            print(f"{heading}\nerror: {error}", flush=True)
+def _to_train(batches: list[list[Entry]], under_way: dict[Run, list[Entry]]) -> Iterator[Run]:
+    """Open the directories of each batch when its turn comes; pass over what is done. A batch goes on whole: where a
+    kill came between the records of its runs, those that have one already are not changed."""
+    number, total = 0, sum(map(len, batches))
+    for batch in batches:
+        headings = [f"[{number + place}/{total}] {local.title(entry.config)}" for place, entry in enumerate(batch, 1)]
+        number += len(batch)
+        opened = [_open(entry, heading) for entry, heading in zip(batch, headings, strict=True)]
+        directories = [directory for directory in opened if directory is not None]
+        if len(directories) < len(batch):
             continue
-        if local.is_done(entry.directory, entry.config):
-            entry.outcome = "done before"
-            publish(entry.directory)  # in case a kill came between sealing and copying
-            print(f"{heading}: done before\nrecord: {entry.directory.record_path}", flush=True)
+        if all(local.is_done(directory, entry.config) for directory, entry in zip(directories, batch, strict=True)):
+            for directory, entry, heading in zip(directories, batch, headings, strict=True):
+                entry.outcome = "done before"
+                publish(directory)  # in case a kill came between sealing and copying
+                print(f"{heading}: done before\nrecord: {directory.record_path}", flush=True)
             continue
-        print(f"{heading}\nrun: {entry.directory.path}", flush=True)
-        by_path[entry.directory.path] = entry
-        yield entry.directory.path
+        for directory, heading in zip(directories, headings, strict=True):
+            print(f"{heading}\nrun: {directory.path}", flush=True)
+        run = tuple(directory.path for directory in directories)
+        under_way[run] = batch
+        yield run
+
+
+def _open(entry: Entry, heading: str) -> RunDirectory | None:
+    try:
+        entry.directory = RunDirectory.open_or_create(paths.RUNS, entry.config)
+    except UserError as error:
+        entry.outcome = "failed: its directory"
+        print(f"{heading}\nerror: {error}", flush=True)
+    return entry.directory
 
 
 def _ended(entry: Entry, status: int) -> None:

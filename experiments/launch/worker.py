@@ -1,4 +1,7 @@
-"""One rank of one run: `python -m experiments.launch.worker RUN_DIR`, or `run(path)` in process."""
+"""One rank of one run: `python -m experiments.launch.worker RUN_DIR`, or `run(path)` in process.
+
+Of several run directories, which differ in their seed, it trains the runs as one batch.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ from experiments.training.task import Part
 THREADS_AT_MINI_SCALE = 1
 
 
-def run(path: Path) -> int:
-    """Train the run of directory `path` as the rank that the environment says (0 of 1 by default).
+def run(*paths: Path) -> int:
+    """Train the run of a directory as the rank that the environment says (0 of 1 by default), or the runs of several.
 
     Returns the exit status: 0 done, 1 failed, 2 a user's mistake, 75 interrupted and worth running again.
     """
     try:
-        outcome = _train(RunDirectory(path))
+        outcome = _train([RunDirectory(path) for path in paths])
     except (UserError, NonFiniteLoss) as error:
         if isinstance(error, DataError) or int(os.environ.get("RANK", "0")) == 0:
             print(f"error: {error}", file=sys.stderr)
@@ -38,14 +41,16 @@ def run(path: Path) -> int:
     return REQUEUE if outcome.status == "interrupted" else DONE
 
 
-def _train(directory: RunDirectory) -> Outcome:
-    config = directory.config()
+def _train(directories: list[RunDirectory]) -> Outcome:
+    configs = [directory.config() for directory in directories]
+    config = configs[0]
     if config.launch.threads or config.scale == "mini":
         torch.set_num_threads(config.launch.threads or THREADS_AT_MINI_SCALE)
     device = parallel.choose_device(config.launch.device, int(os.environ.get("LOCAL_RANK", "0")))
     with parallel.process_group(device) as (rank, world_size):
         part = Part(rank, world_size, micro_batch(config, world_size), device)
-        return train(config, directory, tasks.build(config, part), part)
+        task = tasks.build(config, part, [each.seed for each in configs])
+        return train(config, directories[0], task, part, list(zip(configs, directories, strict=True))[1:])
 
 
 def _follow_the_agent() -> None:
@@ -60,4 +65,4 @@ def _follow_the_agent() -> None:
 
 if __name__ == "__main__":
     _follow_the_agent()
-    sys.exit(run(Path(sys.argv[1])))
+    sys.exit(run(*map(Path, sys.argv[1:])))

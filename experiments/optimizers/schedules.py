@@ -34,6 +34,11 @@ def cosine(schedule: ScheduleConfig, lr: float, position: float) -> float:
     return schedule.min_lr + 0.5 * (lr - schedule.min_lr) * (1 + math.cos(math.pi * part))
 
 
+def linear(schedule: ScheduleConfig, lr: float, position: float) -> float:
+    """From `lr` to `min_lr` after `epochs`, in a straight line."""
+    return lr + (schedule.min_lr - lr) * min(position / schedule.epochs, 1.0)
+
+
 def step(schedule: ScheduleConfig, lr: float, position: float) -> float:
     """`lr`, times `decay` for every milestone reached."""
     return lr * schedule.decay ** sum(milestone <= position for milestone in schedule.milestones)
@@ -42,6 +47,7 @@ def step(schedule: ScheduleConfig, lr: float, position: float) -> float:
 SCHEDULES: dict[str, Callable[[ScheduleConfig, float, float], float]] = {
     "constant": constant,
     "cosine": cosine,
+    "linear": linear,
     "step": step,
 }
 

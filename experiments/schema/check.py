@@ -19,11 +19,12 @@ CHOICES = {
     "precision": ("fp32", "bf16", "fp16", "fp64"),
     "parallel": ("ddp",),
     "distribute_batch_norm": ("reduce", "broadcast", "none"),
-    "schedule.name": ("cosine", "step", "constant"),
+    "schedule.name": ("cosine", "linear", "step", "constant"),
     "loss.name": ("bce", "soft_target_cross_entropy", "cross_entropy"),
     "augmentation.interpolation": ("random", "bilinear", "bicubic"),
     "augmentation.random_erasing_mode": ("const", "rand", "pixel"),
     "evaluation.interpolation": ("bilinear", "bicubic"),
+    "ppo.normalise_rewards": ("rewards", "returns", "none"),
     "launch.device": ("auto", "cpu", "cuda"),
     "launch.format": ("text", "json"),
     "track.mode": ("online", "offline"),
@@ -59,6 +60,15 @@ BOUNDS = {
     "augmentation.mixup_probability": (0.0, 1.0),
     "augmentation.mixup_switch_probability": (0.0, 1.0),
     "loss.label_smoothing": (0.0, 1.0),
+    "ppo.environments": (1, None),
+    "ppo.rollout_steps": (1, None),
+    "ppo.passes": (1, None),
+    "ppo.gamma": (0.0, 1.0),
+    "ppo.gae_lambda": (0.0, 1.0),
+    "ppo.clip": (0.0, None),
+    "ppo.value_coefficient": (0.0, None),
+    "ppo.entropy_coefficient": (0.0, None),
+    "ppo.evaluation_episodes": (1, None),
     "evaluation.every": (1, None),
     "evaluation.batch_size": (1, None),
     "evaluation.crop_pct": (0.01, 1.0),
@@ -68,6 +78,7 @@ BOUNDS = {
     "launch.micro_batch": (1, None),
     "launch.threads": (1, None),
     "launch.jobs": (1, None),
+    "launch.seeds_per_process": (1, None),
     "optim.lr": (0.0, None),
     "optim.eps": (0.0, None),
     "optim.weight_decay": (0.0, None),
@@ -87,6 +98,8 @@ def check(config: RunConfig) -> None:
     _alone(config)
     _names(config)
     _schedule(config)
+    if config.task == "ppo":
+        _rollouts(config)
     _updates(config)
     _split(config)
 
@@ -112,7 +125,7 @@ def _alone(config: RunConfig) -> None:
             raise UserError(f"{key}={show(value)} ({origin(config, key)}): no such value{suggestion(value, choices)}")
     for key, (low, high) in BOUNDS.items():
         value = get(tree, key)
-        if value is None:
+        if value is None or (key.startswith("data.") and config.task == "ppo"):  # a game has no images
             continue
         if low is not None and value < low:
             raise UserError(f"{key}={value} ({origin(config, key)}): must be at least {low:g}; did you mean {low:g}?")
@@ -164,6 +177,18 @@ def _schedule(config: RunConfig) -> None:
                 f"epoch {schedule.epochs}"
             )
         before = milestone
+
+
+def _rollouts(config: RunConfig) -> None:
+    """Environments must share the steps of a rollout, and mini-batches its samples."""
+    steps = config.ppo.rollout_steps
+    for key, parts in (("ppo.environments", config.ppo.environments), ("global_batch_size", config.global_batch_size)):
+        if steps % parts:
+            place = origin(config, key if key != "global_batch_size" else "batch_size")
+            raise UserError(
+                f"{key}={parts} ({place}): does not divide the {steps} steps of a rollout (ppo.rollout_steps); did you "
+                f"mean {largest_part(steps, parts, 1)}?"
+            )
 
 
 def _updates(config: RunConfig) -> None:

@@ -92,6 +92,38 @@ class LossConfig:
 
 
 @dataclass
+class PPOConfig:
+    """Proximal policy optimisation: the game, how it is sampled, and what is learnt from the samples.
+
+    An epoch is a rollout: `rollout_steps` steps of each seed, over its `environments` together, seen `passes` times in
+    mini-batches of `batch_size`. `normalise_rewards` divides `rewards` by the running deviation of the discounted
+    return (CleanRL), or fits values to `returns` divided by their running deviation (Tianshou), or does `none`.
+    Where an episode is cut by its time limit, `bootstrap_truncated` counts on the value of its last observation.
+    `scale_actions` stretches [-1, 1] to the range of the actuators. `value_coefficient` is that of half the squared
+    error.
+    """
+
+    game: str = ""
+    engine: str = "mujoco"
+    environments: int = 1
+    rollout_steps: int = 2048
+    passes: int = 10
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    clip_value: bool = True
+    value_coefficient: float = 0.5
+    entropy_coefficient: float = 0.0
+    normalise_observations: bool = True
+    normalise_rewards: str = "rewards"
+    normalise_advantages: bool = True
+    recompute_advantages: bool = False
+    bootstrap_truncated: bool = False
+    scale_actions: bool = False
+    evaluation_episodes: int = 10
+
+
+@dataclass
 class EvaluationConfig:
     """How and when the model is evaluated. `every` counts epochs; the last epoch is always evaluated."""
 
@@ -128,6 +160,7 @@ class LaunchConfig:
     micro_batch: int | None = None
     threads: int | None = None
     jobs: int = 1
+    seeds_per_process: int = 1
     format: str = "text"
     lr_at: list[int] = field(default_factory=list)
 
@@ -165,6 +198,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
     ema_decay: float | None = None
     clip_grad_norm: float | None = None
     distribute_batch_norm: str = "reduce"

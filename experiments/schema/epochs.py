@@ -8,11 +8,13 @@ REPEATED_AUGMENTATION_ROUND = 256
 
 
 def samples_per_epoch(config: RunConfig) -> int:
-    """Training samples that one epoch draws.
+    """Training samples that one epoch draws; of PPO, those of a rollout as often as they are seen.
 
     With repeated augmentation that is the size of the training set, rounded down to a multiple of 256, whatever
     the number of repeats (`RepeatAugSampler` of timm, `selected_round`; sets smaller than that are taken whole).
     """
+    if config.task == "ppo":
+        return config.ppo.rollout_steps * config.ppo.passes
     size = config.data.train_size
     if config.augmentation.repeats and size >= REPEATED_AUGMENTATION_ROUND:
         return size // REPEATED_AUGMENTATION_ROUND * REPEATED_AUGMENTATION_ROUND

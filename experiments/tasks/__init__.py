@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from experiments import data, environments
 from experiments.schema.errors import UserError, suggestion
 
 if TYPE_CHECKING:
     from experiments.schema.config import RunConfig
     from experiments.training.task import Part, Task
 
-# name -> (module, class called with (config, part))
-TASKS = {"image_classification": ("experiments.tasks.image_classification", "ImageClassification")}
+# name -> (module, class called with (config, part), or with (config, part, seeds) for several seeds at once)
+TASKS = {
+    "image_classification": ("experiments.tasks.image_classification", "ImageClassification"),
+    "ppo": ("experiments.tasks.ppo", "PPO"),
+}
+OF_SEVERAL_SEEDS = ("ppo",)
 
 
-def build(config: RunConfig, part: Part) -> Task:
-    """Build the task `config.task`: its data, and its module initialised from the seed.
+def build(config: RunConfig, part: Part, seeds: Sequence[int] = ()) -> Task:
+    """Build the task `config.task`: its data, and its module initialised from the seed; for several `seeds` at once
+    where the task is one of `OF_SEVERAL_SEEDS`.
 
     Raises UserError when the name is unknown, and whatever the task itself refuses.
     """
     if config.task not in TASKS:
         raise UserError(f"task={config.task!r} is no kind of task{suggestion(config.task, TASKS)}")
     module, name = TASKS[config.task]
-    return getattr(import_module(module), name)(config, part)
+    return getattr(import_module(module), name)(config, part, *([seeds] if len(seeds) > 1 else []))
+
+
+def missing(config: RunConfig) -> str | None:
+    """What the user must provide before `build` can work, in one sentence, or None. Fast; imports no torch.
+
+    Raises UserError for a game or an engine that does not exist.
+    """
+    if config.task == "ppo":
+        environments.check(config.ppo.game, config.ppo.engine)
+        return None
+    return data.missing(config.data)

@@ -1,8 +1,9 @@
-"""What a run writes down while it goes on: events, wall-clock times, the tracker's mirror. Rank 0 alone writes."""
+"""What runs write down while they go on: events, wall-clock times, the tracker's mirror. Rank 0 alone writes."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from experiments.record.atomic import remove_leftovers
@@ -11,6 +12,7 @@ from experiments.record.run_directory import RunDirectory
 from experiments.record.timing import Timing
 from experiments.record.trackers import open_tracker
 from experiments.schema.config import RunConfig
+from experiments.training.task import EachSeed
 
 
 class Journal:
@@ -26,13 +28,13 @@ class Journal:
         self._tracker = open_tracker(config, directory)
         self.start_clock()
 
-    def go_back(self, position: dict[str, Any] | None, update: int) -> None:
+    def go_back(self, position: dict[str, Any] | None, update: int, **facts: Any) -> None:
         """Begin this process's part of the run after `update`: cut the event log back to `position`, where it stood
-        at that checkpoint (None: empty), and note a start or restart."""
+        at that checkpoint (None: empty), and note a start or restart with `facts`."""
         if self.writes:
             remove_leftovers(self._checkpoints)
             self._events.cut_back(position)
-            self._timing.start(update)
+            self._timing.start(update, **facts)
 
     def event(self, kind: str, **values: Any) -> None:
         """Append to the event chain: nothing that depends on the clock or the machine."""
@@ -64,3 +66,48 @@ class Journal:
         if self.writes:
             self._tracker.finish()
             self._events.close()
+
+
+class Journals:
+    """The journals of runs that train as one batch (mostly of one); what is said to them each of them writes."""
+
+    def __init__(self, members: Sequence[tuple[RunConfig, RunDirectory]], writes: bool) -> None:
+        self.writes = writes
+        self.seeds = [config.seed for config, _ in members]
+        self._journals = [Journal(config, directory, writes) for config, directory in members]
+
+    def go_back(self, positions: Sequence[dict[str, Any] | None], update: int) -> None:
+        """As `Journal.go_back`, each to its own position; the wall-clock files say which seeds train together."""
+        facts = {"seeds": self.seeds} if len(self.seeds) > 1 else {}
+        for journal, position in zip(self._journals, positions, strict=True):
+            journal.go_back(position, update, **facts)
+
+    def event(self, kind: str, **values: Any) -> None:
+        """As `Journal.event`; of a value that is `EachSeed` every run gets its own."""
+        for index, journal in enumerate(self._journals):
+            own = {key: value[index] if isinstance(value, EachSeed) else value for key, value in values.items()}
+            journal.event(kind, **own)
+
+    def note(self, kind: str, **values: Any) -> None:
+        """As `Journal.note`."""
+        for journal in self._journals:
+            journal.note(kind, **values)
+
+    def start_clock(self) -> None:
+        """As `Journal.start_clock`."""
+        for journal in self._journals:
+            journal.start_clock()
+
+    def epoch(self, epoch: int, update: int, samples: int) -> None:
+        """As `Journal.epoch`; `samples` are those of one seed."""
+        for journal in self._journals:
+            journal.epoch(epoch, update, samples)
+
+    def positions(self) -> list[dict[str, Any]]:
+        """Where the event logs stand, once everything before is on disk."""
+        return [journal.position() for journal in self._journals]
+
+    def close(self) -> None:
+        """Release files and trackers."""
+        for journal in self._journals:
+            journal.close()

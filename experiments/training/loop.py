@@ -6,7 +6,7 @@ was killed and resumed performs the same updates, and writes the same events, as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from timm.utils import ModelEmaV3
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from experiments import optimizers
@@ -26,13 +27,16 @@ from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
 from experiments.training import checkpoint, memory, parallel
+from experiments.training.batched_seeds import refuse_other_seeds
 from experiments.training.interruption import Interruption
-from experiments.training.journal import Journal
+from experiments.training.journal import Journals
 from experiments.training.precision import autocast, gradient_scaler, prepare
 from experiments.training.progress import RunProgress
 from experiments.training.step import NonFiniteLoss, Step, first_non_finite
-from experiments.training.task import Part, Task
+from experiments.training.task import EachSeed, Part, Task
 from experiments.verdict.curves import on_track
+
+Member = tuple[RunConfig, RunDirectory]
 
 
 @dataclass
@@ -44,14 +48,17 @@ class Outcome:
     record: Path | None = None
 
 
-def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part) -> Outcome:
+def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part, others: Sequence[Member] = ()) -> Outcome:
     """Train `task` from its newest good checkpoint, or from scratch, to its budget or to `config.stop_at`.
 
-    Every rank calls this; rank 0 alone writes. Raises UserError when another process holds the directory and
+    `others` are the runs of further seeds that the task trains in the same batch. Each run has its own directory with
+    events and record; the checkpoints of all are in the first.
+
+    Every rank calls this; rank 0 alone writes. Raises UserError when another process holds a directory and
     NonFiniteLoss when the loss of an update is NaN or infinite: the last good checkpoint stays.
     """
-    with Interruption() as interruption, _held(directory, part):
-        run = Run(config, directory, task, part)
+    with Interruption() as interruption, _held([directory, *(other for _, other in others)], part):
+        run = Run(config, directory, task, part, others)
         try:
             run.resume()
             with run.progress:
@@ -64,13 +71,14 @@ def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part) ->
 
 
 @contextmanager
-def _held(directory: RunDirectory, part: Part) -> Iterator[None]:
-    """Hold the directory on rank 0. Every rank raises UserError where rank 0 cannot, so that none waits for it."""
+def _held(directories: Sequence[RunDirectory], part: Part) -> Iterator[None]:
+    """Hold the directories on rank 0. Every rank raises UserError where rank 0 cannot, so that none waits for it."""
     with ExitStack() as stack:
         problem = None
         if part.rank == 0:
             try:
-                stack.enter_context(directory.hold())
+                for directory in directories:
+                    stack.enter_context(directory.hold())
             except UserError as error:
                 problem = error
         (refused,) = parallel.sum_over_ranks([float(problem is not None)], part.device)
@@ -82,8 +90,13 @@ def _held(directory: RunDirectory, part: Part) -> Iterator[None]:
 class Run:
     """State of a run between updates. What decides its future is in a checkpoint (`_save`, `_load`)."""
 
-    def __init__(self, config: RunConfig, directory: RunDirectory, task: Task, part: Part) -> None:
+    def __init__(
+        self, config: RunConfig, directory: RunDirectory, task: Task, part: Part, others: Sequence[Member] = ()
+    ) -> None:
         self.config, self.directory, self.task, self.part = config, directory, task, part
+        self.members: list[Member] = [(config, directory), *others]
+        self.seeds = [member.seed for member, _ in self.members]
+        refuse_other_seeds(self.members)
         self.total_updates = task.updates_per_epoch * config.total_epochs
         self.stop = min(self.total_updates, stop_update(config.stop_at, task.updates_per_epoch) or self.total_updates)
         memory.reset_peak(part.device)
@@ -103,10 +116,10 @@ class Run:
             clip_grad_norm=config.clip_grad_norm,
         )
         self.update = 0
-        self.epoch_loss = 0.0  # sum over the current epoch's updates of mean loss x count
+        self.epoch_loss = [0.0] * len(self.seeds)  # sums over the current epoch's updates of mean loss x count
         self.epoch_count = 0
         self.samples = 0  # trained on by this process since the journal last heard of it
-        self.journal = Journal(config, directory, writes=part.rank == 0)
+        self.journal = Journals(self.members, writes=part.rank == 0)
         if self.journal.writes:  # of the data as they are now; beside training, for a large folder takes minutes
             self.manifest = ThreadPoolExecutor(1).submit(task.manifest)
 
@@ -115,10 +128,11 @@ class Run:
         state, refused = checkpoint.load_newest(self.directory.checkpoints)
         if state is not None:
             self._load(state)
-        self.journal.go_back(state["events"] if state else None, self.update)
+        self.journal.go_back(_listed(state["events"]) if state else [None] * len(self.seeds), self.update)
         if state is None:
             self._begin()
-        title = f"{self.config.exp} {self.config.optim['name']} seed {self.config.seed}"
+        seeds = f"seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}"
+        title = f"{self.config.exp} {self.config.optim['name']} {seeds}"
         self.progress = RunProgress(title, self.total_updates, self.update, self.part.rank == 0)
         for path in refused if self.journal.writes else ():
             checkpoint.set_aside(path)
@@ -144,15 +158,15 @@ class Run:
             )
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
-            loss, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
+            losses, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
             self.update += 1
             if self.ema is not None:
                 self.ema.update(self.task.module)
             count = self.task.count(self.update)
-            self.epoch_loss += loss * count
+            self.epoch_loss = [total + loss * count for total, loss in zip(self.epoch_loss, losses, strict=True)]
             self.epoch_count += count
             self.samples += count
-            self.progress.updated(self.update, loss, count)
+            self.progress.updated(self.update, sum(losses) / len(losses), count * len(losses))
             if position == self.task.updates_per_epoch - 1:
                 self._end_epoch(epoch)
             if leaving and self.update < until:
@@ -163,8 +177,8 @@ class Run:
         self.journal.event(
             "begin",
             config_digest=config_digest(self.config),
-            seed=self.config.seed,
-            parameters=sum(parameter.numel() for parameter in self.task.module.parameters()),
+            seed=EachSeed(self.seeds),
+            parameters=sum(parameter.numel() for parameter in self.task.module.parameters()) // len(self.seeds),
             total_updates=self.total_updates,
             updates_per_epoch=self.task.updates_per_epoch,
         )
@@ -172,9 +186,9 @@ class Run:
     def _end_epoch(self, epoch: int) -> None:
         last = self.update == self.total_updates
         rate_used = float(self.optimizer.param_groups[0]["lr"])
-        mean_loss = self.epoch_loss / self.epoch_count
+        mean_loss = EachSeed(total / self.epoch_count for total in self.epoch_loss)
         self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=rate_used)
-        self.epoch_loss, self.epoch_count = 0.0, 0
+        self.epoch_loss, self.epoch_count = [0.0] * len(self.seeds), 0
         self.journal.epoch(epoch, self.update, self.samples)
         self.samples = 0
         if last or (epoch + 1) % self.config.evaluation.every == 0:
@@ -193,7 +207,7 @@ class Run:
         with torch.no_grad(), autocast(self.config.precision, self.part.device):
             metrics = self.task.evaluate(module)
         self.journal.event("evaluation", epoch=epoch, update=self.update, **metrics)
-        text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        text = "  ".join(f"{name} {_shown(value)}" for name, value in metrics.items())
         self.progress.say(f"epoch {epoch + 1}/{self.config.total_epochs}  {text}")
         if self.config.curve and (line := on_track(self.config.curve, epoch, metrics)):
             self.progress.say(line)
@@ -204,12 +218,21 @@ class Run:
             self._save()
         if not self.journal.writes:
             return Outcome(status)
-        digest = checkpoint.parameters_digest(self.task.module)
+        digests = EachSeed(map(checkpoint.parameters_digest, self._modules()))
         if status == "finished":
             epoch = self.config.total_epochs - 1
-            self.journal.event("end", epoch=epoch, update=self.update, status=status, parameters_digest=digest)
-        record = seal(
-            self.directory,
+            self.journal.event("end", epoch=epoch, update=self.update, status=status, parameters_digest=digests)
+        records = [self._seal(member, status, digest) for member, digest in zip(self.members, digests, strict=True)]
+        return Outcome(status, records[0])
+
+    def _modules(self) -> list[nn.Module]:
+        """The module of each seed."""
+        return self.task.module.agents() if len(self.seeds) > 1 else [self.task.module]  # type: ignore[operator]
+
+    def _seal(self, member: Member, status: str, digest: str) -> Path:
+        together = {"seeds": self.seeds} if len(self.seeds) > 1 else {}
+        return seal(
+            member[1],
             status=status,
             progress={
                 "update": self.update,
@@ -225,11 +248,11 @@ class Run:
                 "ranks": self.part.world_size,
                 "micro_batch": self.part.micro_batch,
                 "batch_norm": any(isinstance(module, _BatchNorm) for module in self.task.module.modules()),
+                **together,
             },
             peak_memory_bytes=memory.peak_bytes(),
             accelerator=memory.accelerator(self.part.device, self.part.world_size),
         )
-        return Outcome(status, record)
 
     def _save(self) -> None:
         """Write a checkpoint. Raises NonFiniteLoss rather than keep one that holds NaN or infinite parameters."""
@@ -254,12 +277,13 @@ class Run:
             "task": self.task.state(),
             "random": checkpoint.random_streams(),
             "threads": torch.get_num_threads(),
-            "events": self.journal.position(),
+            "events": self.journal.positions(),
         }
         checkpoint.save(self.directory.checkpoints, self.update, state, self.config.checkpoint.keep)
 
     def _load(self, state: dict[str, Any]) -> None:
-        self.update, self.epoch_loss, self.epoch_count = state["update"], state["epoch_loss"], state["epoch_count"]
+        self.update, self.epoch_count = state["update"], state["epoch_count"]
+        self.epoch_loss = _listed(state["epoch_loss"])
         parallel.restore(self.task.module, state["module"], state["rank_buffers"], self.part.rank, self.part.world_size)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema is not None:
@@ -273,3 +297,15 @@ class Run:
         if state["optimizer_ran"] != optimizers.describe(self.optimizer):
             before, now = state["optimizer_ran"], optimizers.describe(self.optimizer)
             self.journal.note("optimizer_changed", before=before, now=now)
+
+
+def _listed(value: Any) -> list[Any]:
+    """A checkpoint's values of each seed; older checkpoints have the one of their one."""
+    return value if isinstance(value, list) else [value]
+
+
+def _shown(metric: Any) -> str:
+    """A metric as text; of several seeds, the mean."""
+    values = metric if isinstance(metric, EachSeed) else [metric]
+    number = sum(values) / len(values)
+    return f"{number:,}" if isinstance(metric, int) else f"{number:.4g}{' (mean)' if len(values) > 1 else ''}"

@@ -40,9 +40,9 @@ class Step:
     precision: str
     clip_grad_norm: float | None
 
-    def __call__(self, update: int, leave: Callable[[], bool]) -> tuple[float, bool]:
-        """Perform `update` (from 1). Return its mean loss and whether any rank wants to leave after it, which
-        `leave()` says when the update's gradients are there.
+    def __call__(self, update: int, leave: Callable[[], bool]) -> tuple[list[float], bool]:
+        """Perform `update` (from 1). Return its mean loss, that of each seed, and whether any rank wants to leave after
+        it, which `leave()` says when the update's gradients are there.
 
         Raises NonFiniteLoss, on every rank and before the parameters change. A non-finite *gradient* under fp16
         is the scaler's business: it skips the step, and the optimizer's state and counts stay as they were.
@@ -50,9 +50,10 @@ class Step:
         batches: Iterable[Any] = self.task.micro_batches(update)
         if isinstance(self.optimizer, SAM):
             batches = list(batches)  # seen twice
-        share = self._gradients(update, batches, passage=0)
-        loss, leaving = parallel.sum_over_ranks([share, float(leave())], self.part.device)
-        if not math.isfinite(loss):
+        shares = self._gradients(update, batches, passage=0)
+        *losses, leaving = parallel.sum_over_ranks([*shares, float(leave())], self.part.device)
+        if not all(map(math.isfinite, losses)):
+            loss = next(loss for loss in losses if not math.isfinite(loss))
             raise NonFiniteLoss(
                 f"loss is {loss} at update {update}, learning rate {float(self.optimizer.param_groups[0]['lr']):g}; "
                 f"{first_non_finite(self.optimizer)}"
@@ -64,29 +65,36 @@ class Step:
             self.optimizer.restore()
         if self.clip_grad_norm:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.task.module.parameters(), self.clip_grad_norm)
+            self._clip(self.clip_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss, leaving > 0
+        return losses, leaving > 0
 
-    def _gradients(self, update: int, batches: Iterable[Any], passage: int) -> float:
-        """Fill `.grad`; return this rank's share of the mean loss. Stochastic layers draw from
+    def _clip(self, max_norm: float) -> None:
+        own = getattr(self.task.module, "clip_grad_norm_", None)
+        if own is not None:
+            own(max_norm)
+        else:
+            nn.utils.clip_grad_norm_(self.task.module.parameters(), max_norm)
+
+    def _gradients(self, update: int, batches: Iterable[Any], passage: int) -> list[float]:
+        """Fill `.grad`; return this rank's share of the mean loss, of each seed. Stochastic layers draw from
         (seed, update, place of the micro-batch in the update, passage)."""
         self.optimizer.zero_grad(set_to_none=True)
         if not self.call.training:  # walking over all modules costs more than asking one
             self.call.train()
         rank, world_size, device = self.part.rank, self.part.world_size, self.part.device
         count = self.task.count(update)
-        total = torch.zeros((), dtype=torch.float64, device=device)
+        total = torch.zeros(1, dtype=torch.float64, device=device)
         for position, (batch, last) in enumerate(_with_last(batches)):
             reseed(derive(self.seed, "forward", update, position * world_size + rank, passage), device)
             with nullcontext() if last else parallel.without_reduction(self.call):
                 with autocast(self.precision, device):
                     terms = self.task.loss(self.call, batch).sum
                 # DDP averages over ranks: the factor turns that into the sum.
-                self.scaler.scale(terms * (world_size / count)).backward()
-            total += terms.detach().double()
-        return total.item() / count
+                self.scaler.scale(terms.sum() * (world_size / count)).backward()
+            total = total + terms.detach().double()
+        return (total / count).tolist()
 
 
 def first_non_finite(optimizer: Optimizer) -> str:

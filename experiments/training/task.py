@@ -26,13 +26,22 @@ class Part:
 
 @dataclass
 class Loss:
-    """Loss of one micro-batch: the differentiable *sum* of its terms, a scalar."""
+    """Loss of one micro-batch: the differentiable *sum* of its terms, a scalar; or [seeds], one sum for each seed of a
+    task that trains several at once."""
 
     sum: Tensor
 
 
+class EachSeed(tuple):
+    """One value for each seed of a task that trains several at once, in their order."""
+
+
 class Task(Protocol):
-    """A kind of experiment. Updates count from 1, epochs from 0; update u is in epoch (u - 1) // updates_per_epoch."""
+    """A kind of experiment. Updates count from 1, epochs from 0; update u is in epoch (u - 1) // updates_per_epoch.
+
+    A task may train the runs of several seeds as one batch: its module then has `agents()`, one module for each seed,
+    and `clip_grad_norm_(max_norm)`, which clips each seed's gradient by its own norm.
+    """
 
     module: nn.Module
     updates_per_epoch: int
@@ -47,8 +56,9 @@ class Task(Protocol):
     def loss(self, module: nn.Module, batch: Any) -> Loss:
         """Run `module` (`self.module`, perhaps wrapped by DDP or compiled) on one micro-batch."""
 
-    def evaluate(self, module: nn.Module) -> dict[str, float]:
-        """Metrics on held-out data, summed over all ranks: the same answer on each. Calls `module.eval()`."""
+    def evaluate(self, module: nn.Module) -> dict[str, Any]:
+        """Metrics on held-out data, summed over all ranks: the same answer on each; `EachSeed` where seeds differ.
+        Calls `module.eval()`."""
 
     def manifest(self) -> dict[str, Any]:
         """Identity of the data: name, sizes, digests."""

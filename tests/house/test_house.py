@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import experiments
 
@@ -48,7 +49,9 @@ def test_adan_imports_nothing_else_of_ours():
         assert not {name for name in imported(path) if name.split(".")[0] == "experiments"}
 
 
-@pytest.mark.parametrize("room", ["schema", "record", "verdict", "report", "optimizers", "data", "launch"])
+@pytest.mark.parametrize(
+    "room", ["schema", "record", "verdict", "report", "optimizers", "data", "environments", "launch"]
+)
 def test_rooms_that_must_answer_at_once_import_no_torch(room):
     code = f"import sys, experiments.{room}; sys.exit('torch' in sys.modules)"
     if room in ("schema", "record", "verdict", "report"):
@@ -60,13 +63,15 @@ def test_rooms_that_must_answer_at_once_import_no_torch(room):
 def test_the_exact_versions_of_the_environment_are_within_the_ranges_of_the_project():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     *plain, pip = environment["dependencies"]
-    exact = {
-        re.sub(r"[-_.]+", "-", name).lower(): version for name, version in (line.split("==") for line in pip["pip"])
-    }
+    pinned = [Requirement(line) for line in pip["pip"]]
+    exact = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pinned}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+    extras = [line for extra in project["optional-dependencies"].values() for line in extra]
+    for text in [*project["dependencies"], *extras]:
         requirement = Requirement(text)
-        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        name = canonicalize_name(requirement.name)
+        if name == project["name"]:
+            continue  # an extra that includes another
         assert name in exact, f"environment.yml does not pin {name}"
         assert exact[name] in requirement.specifier, f"{name}=={exact[name]} is outside {requirement.specifier}"
     [python] = [line for line in plain if line.startswith("python=")]

@@ -29,6 +29,8 @@ EXPERIMENTS, OPTIMIZERS = names.choices("exp"), names.choices("optim")
     batch=st.sampled_from([256, 512, 4096, 32768]),
 )
 def test_every_configuration_survives_json_with_the_same_digest(exp, optim, scale, rate, seed, batch):
+    if exp.startswith("ppo"):  # a rollout has 2,048 samples
+        batch = min(batch, 2048)
     arguments = [f"exp={exp}", f"optim={optim}", f"scale={scale}", f"seed={seed}", f"batch_size={batch}"]
     [config] = compose([*arguments, f"optim.lr={rate!r}"])
     check(config)

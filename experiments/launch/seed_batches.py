@@ -1,0 +1,50 @@
+"""Which runs of a command train as one batch in one process: those that differ in nothing but the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from experiments.optimizers import registry
+from experiments.schema.config import RunConfig
+from experiments.schema.digest import config_digest
+from experiments.schema.errors import UserError
+from experiments.tasks import OF_SEVERAL_SEEDS
+
+
+def seed_batches(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
+    """Cut runs into batches of at most `launch.seeds_per_process`, in the order in which they come."""
+    batches: list[list[RunConfig]] = []
+    filling: dict[str, list[RunConfig]] = {}
+    for config in configs:
+        digest = config_digest(config)
+        batch = filling.get(digest)
+        if batch is None or len(batch) == config.launch.seeds_per_process:
+            batch = filling[digest] = []
+            batches.append(batch)
+        batch.append(config)
+    return batches
+
+
+def require_elementwise(configs: Iterable[RunConfig]) -> None:
+    """Raise UserError for runs that were asked to share a process but cannot be stacked.
+
+    The optimizer sees the parameters of all seeds as one tensor: what it does to a number must depend on that number's
+    own gradients alone.
+    """
+    for config in configs:
+        if config.launch.seeds_per_process == 1:
+            continue
+        asked = f"launch.seeds_per_process={config.launch.seeds_per_process} (command line)"
+        if config.task not in OF_SEVERAL_SEEDS:
+            raise UserError(f"{asked}: {config.task} trains one seed in a process; leave it at 1")
+        info, settings, _ = registry.resolve(config.optim)
+        if not info.elementwise:
+            raise UserError(
+                f"{asked}: {info.name} is not element-wise, so stacked seeds would mix; run one seed in a process with "
+                "launch.seeds_per_process=1 (and launch.jobs=2 or more to use several cores)"
+            )
+        if settings.get("max_grad_norm"):
+            raise UserError(
+                f"{asked}: optim.max_grad_norm={settings['max_grad_norm']:g} clips by the norm of all seeds together; "
+                "set optim.max_grad_norm=0 (clip_grad_norm clips each seed by its own), or launch.seeds_per_process=1"
+            )

@@ -1,0 +1,71 @@
+"""A PPO run that was killed ends like one that was left alone: parameters, metrics and event chain, of every seed."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from killed_runs import train_in_child
+
+from experiments.launch import worker
+from experiments.record.verify import verify
+
+KILLED = -signal.SIGKILL
+UPDATES_PER_ROLLOUT = 8
+CASES = {
+    "one seed": ([3], ()),
+    "three seeds as one batch": ([0, 1, 2], ()),
+    "three seeds, tianshou": ([0, 1, 2], ("recipe=tianshou", "ppo.environments=4")),
+    "one seed of an optimizer that is not element-wise": ([1], ("optim=muon",)),
+}
+
+
+def outcome(path: Path) -> dict:
+    assert verify(path) == []
+    record = json.loads((path / "record.json").read_text())
+    return {key: record[key] for key in ("status", "seed", "summary", "parameters_digest", "events", "progress")}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_within_and_between_rollouts(begin, case):
+    seeds, overrides = CASES[case]
+    undisturbed = begin("undisturbed", seeds, *overrides)
+    assert train_in_child(undisturbed) == 0
+    killed = begin("killed", seeds, *overrides)
+    within = 2 * UPDATES_PER_ROLLOUT + 3
+    assert train_in_child(killed, UPDATES_PER_ROLLOUT + 5, signal.SIGTERM) == 75, "checkpoints within a rollout"
+    assert train_in_child(killed, within) == KILLED
+    assert train_in_child(killed, 2 * UPDATES_PER_ROLLOUT + 1) == KILLED
+    assert train_in_child(killed) == 0
+    assert list(map(outcome, killed)) == list(map(outcome, undisturbed))
+    returns = {outcome(path)["summary"]["episode_return"]["last"] for path in killed}
+    assert len(returns) == len(seeds), "each seed has a fate of its own"
+
+
+def test_a_batch_that_was_killed_between_the_records_of_its_seeds_ends_like_any_other(begin):
+    paths = begin("runs", [0, 1])
+    assert train_in_child(paths) == 0
+    expected = list(map(outcome, paths))
+    (paths[1] / "record.json").unlink()
+    assert train_in_child(paths) == 0
+    assert list(map(outcome, paths)) == expected
+
+
+@pytest.mark.parametrize("others", [[0], [1, 2], [0, 1]])
+def test_seeds_that_were_begun_together_go_on_together(begin, others, capsys):
+    paths = begin("runs", [0, 1, 2])
+    assert train_in_child(paths, UPDATES_PER_ROLLOUT + 5, signal.SIGTERM) == 75
+    assert worker.run(*(paths[seed] for seed in others)) == 2
+    assert "-m seed=0,1,2 launch.seeds_per_process=3" in capsys.readouterr().err
+    assert train_in_child(paths) == 0
+
+
+def test_a_record_says_which_seeds_shared_its_process(begin):
+    paths = begin("runs", [4, 7])
+    assert train_in_child(paths) == 0
+    for path in paths:
+        record = json.loads((path / "record.json").read_text())
+        assert record["split"]["seeds"] == [4, 7]
+        assert record["data"]["environment_id"] == "Reacher-v4"
