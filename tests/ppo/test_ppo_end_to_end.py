@@ -33,6 +33,7 @@ def door(tmp_path: Path):
     return start
 
 
+@pytest.mark.slow
 def test_a_mini_run_learns_what_no_random_policy_reaches(door):
     answer = door("exp=ppo_halfcheetah", "optim=adan")
     assert answer.returncode == 0, answer.stderr

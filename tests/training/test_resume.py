@@ -68,7 +68,7 @@ def test_killed_while_a_checkpoint_is_saved(begin, undisturbed, save, stage):
         ("optim=lamb", "precision=bf16", "augmentation.random_erasing=0.5"),
         ("optim=adan", "precision=fp16", "model.arguments.depth=1", "model.arguments.embed_dim=16"),
         ("optim=adan", "data.workers=2"),
-        ("optim=muon", "precision=fp16"),
+        pytest.param(("optim=muon", "precision=fp16"), marks=pytest.mark.slow),
     ],
     ids=["ema", "accumulation", "sam", "bf16", "fp16", "workers", "two optimizers in one"],
 )
