@@ -13,6 +13,7 @@ implementation     what it is
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
@@ -168,7 +169,7 @@ def _parts(group: dict[str, Any], slots: GroupSlots) -> list[_Part]:
     ]
 
 
-class _Part:
+class _Part(ABC):
     """Slots of a group that one implementation steps together."""
 
     def __init__(
@@ -194,8 +195,9 @@ class _Part:
     def sums_of_squares(self) -> list[tuple[Any, float | Tensor]]:
         return [(self._sharding, sum_of_squares([slot.grad for slot in self._slots]))]
 
+    @abstractmethod
     def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
-        raise NotImplementedError
+        """Step the slots at their gradients times `scale`; see `GroupStep.step`."""
 
 
 class _Torch(_Part):

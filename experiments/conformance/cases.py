@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.conformance import golden
 from experiments.conformance.reference import DEFAULTS
 
 Gradients = list[list[Any]]  # group by group, one array (or None) per parameter
-SCALAR_GRADIENTS = (0.5, -0.3, 0.8, 0.1, -0.6)  # those of the golden values, for reproductions
 SMALL = ((1,), (7,), (3, 5))
 
 
@@ -70,7 +70,7 @@ class Case:
             gradients.append([])
             for shape in part:
                 if self.scalar:
-                    value = np.full(shape, SCALAR_GRADIENTS[(step - 1) % len(SCALAR_GRADIENTS)])
+                    value = np.full(shape, golden.GRADIENTS[(step - 1) % len(golden.GRADIENTS)])
                 else:
                     value = _fp32(self.scale(generator, step, shape) * generator.standard_normal(shape))
                 gradients[-1].append(None if self.absent(step, index) else value)

@@ -53,7 +53,7 @@ class OptaxStepper:
         self.values = optax.apply_updates(self.values, updates)
 
     def restart(self) -> None:
-        raise NotImplementedError(LACKS["restart"])
+        raise RuntimeError(f"optax.adan cannot restart: {LACKS['restart']}")
 
 
 def stepper(case: Case, precision: str, device: str) -> Stepper:

@@ -12,6 +12,7 @@ surprising ones:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-class Game:
+class Game(ABC):
     """Rules of a game over the n rows of a `mujoco.batch.Batch`, whose arrays are live: they change as it steps."""
 
     model_file: str
@@ -49,21 +50,21 @@ class Game:
             return qpos, self.noise * generator.standard_normal(self.qvel.shape[1:])
         return qpos, generator.uniform(low, high, self.qvel.shape[1:])
 
+    @abstractmethod
     def observe(self) -> Array:
         """Observations [n, o] after a step."""
-        raise NotImplementedError
 
     def observe_start(self) -> Array:
         """Observations [n, o] in rows that just started (other rows may hold anything)."""
         return self.observe()
 
+    @abstractmethod
     def measure(self) -> Array:
         """A quantity [n] that rewards compare before and after the step; it is part of the saved state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reward(self, before: Array, after: Array, actions: Array) -> Array:
         """Rewards [n] of a step; `before` and `after` are what `measure` gave."""
-        raise NotImplementedError
 
     def terminated(self) -> Array:
         """Whether the step ended the episode, [n] bool."""

@@ -104,7 +104,7 @@ class MuonWithAdamW(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Only at construction: a late group would change the order in which a checkpoint counts parameters."""
         if len(getattr(self, "param_groups", ())) == sum(len(part.param_groups) for part in self.parts):
-            raise NotImplementedError("Muon takes all its parameters at construction")
+            raise RuntimeError("Muon takes all its parameters at construction")
         super().add_param_group(param_group)
 
 

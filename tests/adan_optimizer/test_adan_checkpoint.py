@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from adan import Adan
+from experiments.conformance.golden import GRADIENTS, TRAJECTORIES
 
-GRADIENTS = (0.5, -0.3, 0.8, 0.1, -0.6)
-END_WITH_PROX = 0.8848707945
+END_WITH_PROX = TRAJECTORIES["prox"][1][-1]
 
 
 def model_and_optimizer(dtype=torch.float32, **hyper):

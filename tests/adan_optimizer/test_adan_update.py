@@ -8,26 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adan import Adan
+from experiments.conformance import golden
 from experiments.conformance.reference import ReferenceAdan
-
-# theta0 = 1, lr 0.1, gradients below, eps 1e-8: the trajectory of the authors' code (shared facts, algorithm.md).
-GOLDEN_GRADIENTS = (0.5, -0.3, 0.8, 0.1, -0.6)
-GOLDEN = {
-    "no decay": ({}, (0.9000000020, 0.9352740853, 0.8985604383, 0.8823209180, 0.8938366509)),
-    "prox": ({"weight_decay": 0.02}, (0.8982035948, 0.9316144492, 0.8931145731, 0.8751248032, 0.8848707945)),
-    "no_prox": (
-        {"weight_decay": 0.02, "no_prox": True},
-        (0.8980000020, 0.9314780853, 0.8929014821, 0.8748761589, 0.8846421394),
-    ),
-    "clipped": (
-        {"weight_decay": 0.02, "max_grad_norm": 0.4},
-        (0.8982035953, 0.9361194931, 0.9124056375, 0.8990656209, 0.9132404801),
-    ),
-    "other betas": (
-        {"weight_decay": 0.02, "betas": (0.9, 0.9, 0.999)},
-        (0.8982035948, 0.9336790937, 0.8934066347, 0.8751768285, 0.8880450564),
-    ),
-}
 
 
 def parameters(arrays, dtype=torch.float64):
@@ -48,12 +30,12 @@ def random_stream(shapes, steps, seed=0, scale=1.0):
 
 
 @EVERY
-@pytest.mark.parametrize("case", GOLDEN)
+@pytest.mark.parametrize("case", golden.TRAJECTORIES)
 def test_golden_trajectory_of_the_authors_code(case, implementation):
-    hyper, expected = GOLDEN[case]
+    hyper, expected = golden.TRAJECTORIES[case]
     (param,) = params = parameters([[1.0]])
     optimizer = Adan(params, lr=0.1, **implementation, **hyper)
-    for gradient, theta in zip(GOLDEN_GRADIENTS, expected, strict=True):
+    for gradient, theta in zip(golden.GRADIENTS, expected, strict=True):
         run(optimizer, params, [[[gradient]]])
         assert param.item() == pytest.approx(theta, abs=6e-11)
 

@@ -3,30 +3,15 @@
 import numpy as np
 import pytest
 
-from experiments.conformance.cases import CASES, SCALAR_GRADIENTS
+from experiments.conformance import golden
+from experiments.conformance.cases import CASES
 from experiments.conformance.departures import DEPARTURES, DepartedAdan
 from experiments.conformance.measuring import deviation, reference, updates
 from experiments.conformance.reference import ReferenceAdan
 
-# theta0 = 1, lr 0.1: trajectories of the authors' code and of known departures (shared facts, algorithm.md section 4).
+# Of the authors' code, and of known departures (shared facts, algorithm.md section 4): settings, departures, values.
 GOLDEN = {
-    "no decay": ({}, (), (0.9000000020, 0.9352740853, 0.8985604383, 0.8823209180, 0.8938366509)),
-    "prox": ({"weight_decay": 0.02}, (), (0.8982035948, 0.9316144492, 0.8931145731, 0.8751248032, 0.8848707945)),
-    "no_prox": (
-        {"weight_decay": 0.02, "no_prox": True},
-        (),
-        (0.8980000020, 0.9314780853, 0.8929014821, 0.8748761589, 0.8846421394),
-    ),
-    "clipped": (
-        {"weight_decay": 0.02, "max_grad_norm": 0.4},
-        (),
-        (0.8982035953, 0.9361194931, 0.9124056375, 0.8990656209, 0.9132404801),
-    ),
-    "other betas": (
-        {"weight_decay": 0.02, "betas": (0.9, 0.9, 0.999)},
-        (),
-        (0.8982035948, 0.9336790937, 0.8934066347, 0.8751768285, 0.8880450564),
-    ),
+    **{name: (hyper, (), values) for name, (hyper, values) in golden.TRAJECTORIES.items()},
     "previous gradient 0 at start": (
         {},
         ("zero start",),
@@ -47,7 +32,7 @@ def test_golden_trajectories(name):
     if not departures:
         optimizers.append(ReferenceAdan([{"params": [1.0]}], lr=0.1, **hyper))
     for optimizer in optimizers:
-        for gradient, theta in zip(SCALAR_GRADIENTS, expected, strict=True):
+        for gradient, theta in zip(golden.GRADIENTS, expected, strict=True):
             optimizer.step([[gradient]])
             assert optimizer.params[0] == pytest.approx(theta, abs=6e-11)
 

@@ -149,7 +149,7 @@ def test_gradients_are_left_alone_and_a_closure_is_called():
 
 def test_a_late_group_is_refused():
     _, optimizer = built()
-    with pytest.raises(NotImplementedError, match="at construction"):
+    with pytest.raises(RuntimeError, match="at construction"):
         optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(2, 2))]})
 
 
