@@ -13,6 +13,7 @@ from experiments.optimizers import registry
 from experiments.optimizers.facts import BYTES_PER_FLOAT
 from experiments.schema import names, paths
 from experiments.schema.sources import read
+from experiments.schema.studies import load_study, study_names
 from experiments.schema.tables import load_table, table_names
 from experiments.schema.typed import show as shown
 
@@ -63,6 +64,10 @@ def show() -> int:
     for name in table_names():
         table = load_table(name)
         console.print(f"  [cyan]{name:<{WIDTH}}[/] {table.title} ({len(table.cells)} cells)")
+    for name in study_names():
+        study = load_study(name)
+        stages = ", ".join(stage.name for stage in study.stages)
+        console.print(f"  [cyan]{name:<{WIDTH}}[/] {study.title} (stages: {stages})")
     _section(console, "optimizers", "optim=", "facts about each: python run.py --optimizers")
     console.print("  [cyan]" + "  ".join(names.choices("optim")) + "[/]")
     for group in ("data", "scale", "launch", "track"):

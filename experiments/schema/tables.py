@@ -51,8 +51,8 @@ class Table:
 
 
 def table_names(configs: Path = paths.CONFIGS) -> list[str]:
-    """Names of all tables."""
-    return names.choices("table", configs)
+    """Names of all tables of cells; those of stages are studies (`experiments.schema.studies`)."""
+    return [name for name in names.choices("table", configs) if "cells" in read(configs / "table" / f"{name}.yaml")]
 
 
 @functools.cache
@@ -61,6 +61,8 @@ def load_table(name: str, configs: Path = paths.CONFIGS) -> Table:
     names.require("table", name, "command line", configs)
     tree = dict(read(configs / "table" / f"{name}.yaml"))
     where = f"configs/table/{name}.yaml"
+    if "cells" not in tree:
+        raise UserError(f"{where}: a study of stages, no table of cells")
     cells = [_cell(cell, where) for cell in tree.pop("cells")]
     try:
         return Table(name=name, cells=cells, **tree)

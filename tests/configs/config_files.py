@@ -22,7 +22,7 @@ def folder(*parts: str) -> dict[str, dict[str, Any]]:
 EXPERIMENTS = folder("configs", "exp")
 OPTIMIZERS = folder("configs", "optim")
 DATA = folder("configs", "data")
-TABLES = folder("configs", "table")
+TABLES = {name: tree for name, tree in folder("configs", "table").items() if "cells" in tree}
 REPORTED = {
     record["id"]: record for tree in folder("results", "reported").values() for record in tree.get("records", [])
 }

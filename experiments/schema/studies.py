@@ -1,0 +1,103 @@
+"""Studies: tables of ours whose claim needs many seeds, or a choice first, as a list of stages.
+
+A stage is every combination of its experiments, optimizers, learning rates and seeds. A stage whose `lr` names
+another one is run at the rate that was chosen there (`experiments.verdict.tuning`), on seeds that choice never saw.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from experiments.schema import names, paths
+from experiments.schema.errors import UserError, suggestion
+from experiments.schema.sources import read
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`lr` is None for the recipe's own rate, a list for a grid, or the name of the stage that chooses one rate for
+    each experiment and optimizer. `epochs` are nominal, as on the command line."""
+
+    name: str
+    exps: list[str]
+    optims: list[str]
+    recipe: str
+    epochs: int
+    seeds: list[int]
+    lr: list[float] | str | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """`metric` is what its stages are judged by; `labels` how optimizers are called in print."""
+
+    name: str
+    title: str
+    metric: str
+    stages: list[Stage]
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name. Raises UserError with the nearest name."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        known = [stage.name for stage in self.stages]
+        raise UserError(f"study {self.name} has no stage {name!r}{suggestion(name, known)}")
+
+
+def study_names(configs: Path = paths.CONFIGS) -> list[str]:
+    """Names of the tables that are studies."""
+    return [name for name in names.choices("table", configs) if "stages" in read(configs / "table" / f"{name}.yaml")]
+
+
+@functools.cache
+def load_study(name: str, configs: Path = paths.CONFIGS) -> Study:
+    """The study of `configs/table/<name>.yaml`. Raises UserError for an unknown name, an unknown or missing key, a
+    stage that takes its rate from none before it, or that is judged on seeds which chose its rate."""
+    if name not in study_names(configs):
+        raise UserError(f"table={name}: no such study{suggestion(name, study_names(configs))}")
+    where, tree = f"configs/table/{name}.yaml", dict(read(configs / "table" / f"{name}.yaml"))
+    stages: list[Stage] = []
+    for entry in tree.pop("stages"):
+        stage = Stage(**_known(entry, Stage, f"{where}: a stage"))
+        _check_choice(stage, stages, where)
+        stages.append(stage)
+    return Study(name=name, stages=stages, **_known(tree, Study, f"{where}: a study", given=("name", "stages")))
+
+
+def _known(entry: dict[str, Any], kind: Any, what: str, given: tuple[str, ...] = ()) -> dict[str, Any]:
+    """`entry`, whose keys are fields of `kind` and complete but for those with a default and those `given`."""
+    items = [item for item in fields(kind) if item.name not in given]
+    known = [item.name for item in items]
+    for key in entry:
+        if key not in known:
+            raise UserError(f"{what} has no key {key!r}{suggestion(key, known)}")
+    needed = [item.name for item in items if item.default is MISSING and item.default_factory is MISSING]
+    missing = [key for key in needed if key not in entry]
+    if missing:
+        raise UserError(f"{what} lacks {', '.join(missing)}")
+    return entry
+
+
+def _check_choice(stage: Stage, before: list[Stage], where: str) -> None:
+    if not isinstance(stage.lr, str):
+        return
+    choosing = next((other for other in before if other.name == stage.lr), None)
+    if choosing is None:
+        earlier = [other.name for other in before]
+        raise UserError(
+            f"{where}: stage {stage.name} takes lr from {stage.lr!r}, no stage before it{suggestion(stage.lr, earlier)}"
+        )
+    seen = sorted(set(stage.seeds) & set(choosing.seeds))
+    if seen:
+        raise UserError(f"{where}: stage {stage.name} is judged on seeds {seen} that chose its lr in {stage.lr}")
+    if not isinstance(choosing.lr, list):
+        raise UserError(f"{where}: stage {stage.name} takes lr from {stage.lr}, which has no list of rates")
+    for key in ("exps", "optims"):
+        if missing := [name for name in getattr(stage, key) if name not in getattr(choosing, key)]:
+            raise UserError(f"{where}: stage {stage.name} takes lr from {stage.lr}, which has no {', '.join(missing)}")
