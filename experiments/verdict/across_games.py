@@ -1,0 +1,126 @@
+"""Both optimizers over all games of a protocol: normalised returns, their aggregates, profiles and learning curves.
+
+A return is normalised by its game: 0 is a uniformly random policy's mean return, 1 the mean final return of the
+baseline under the study's first protocol. Needs the extra `figures` (rliable).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.schema import paths
+from experiments.schema.errors import UserError
+from experiments.verdict import bootstrap, inputs
+from experiments.verdict.arms import Arm, read_curves
+from experiments.verdict.claims import Game, Protocol
+
+Array = NDArray[Any]
+
+FEWEST_GAMES = 2
+THRESHOLDS = np.linspace(0.0, 2.0, 101)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Values with the ends of their 95 % intervals, each of one shape."""
+
+    values: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class AcrossGames:
+    """Aggregates over `games`, by optimizer: interquartile mean and mean of normalised final returns, the share of
+    runs above each of THRESHOLDS, and the interquartile mean at `steps` environment steps. `improvement` is the mean
+    over games of P(subject > baseline)."""
+
+    games: tuple[str, ...]
+    iqm: dict[str, Band]
+    mean: dict[str, Band]
+    improvement: Band
+    profile: dict[str, Band]
+    steps: tuple[int, ...]
+    efficiency: dict[str, Band]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The ends of a game's scale: returns that normalise to 0 and to 1."""
+
+    zero: float
+    one: float
+
+    def of(self, values: Array) -> Array:
+        """Normalised `values`."""
+        return (values - self.zero) / (self.one - self.zero)
+
+
+def load_random_policy() -> dict[str, float]:
+    """Mean return of a uniformly random policy by game, as `scripts/measure_random_policy.py` measured it."""
+    path = inputs.folder("random_policy") / "returns.yaml"
+    try:
+        return {game: float(entry["mean_return"]) for game, entry in inputs.read_yaml(path)["games"].items()}
+    except (OSError, KeyError, TypeError) as error:
+        raise UserError(f"{paths.relative(path)} holds no returns of a random policy: {error!r}") from error
+
+
+def units(first: Protocol) -> dict[str, Unit]:
+    """Scales of the games whose baseline has all seeds under the `first` protocol and beats a random policy."""
+    zeros = load_random_policy()
+    made = {
+        game.name: Unit(zeros[game.name], statistics.fmean(game.baseline.values))
+        for game in first.games
+        if game.baseline.complete and game.name in zeros
+    }
+    return {name: unit for name, unit in made.items() if unit.one > unit.zero}
+
+
+def aggregate(protocol: Protocol, scales: dict[str, Unit], metric: str) -> AcrossGames | None:
+    """Aggregates over the games that have a scale and all seeds of both optimizers; None with fewer than two."""
+    games = [game for game in protocol.games if game.complete and game.name in scales]
+    if len(games) < FEWEST_GAMES:
+        return None
+    names = [game.baseline.optim for game in games[:1]] + [game.subject.optim for game in games[:1]]
+    curves = {name: _curves(games, index, scales, metric) for index, name in enumerate(names)}
+    finals = {name: _finals(games, index, scales) for index, name in enumerate(names)}
+    steps = {steps for steps, _ in curves.values()}
+    if len(steps) > 1:
+        raise UserError(f"stage {protocol.stage.name}: both optimizers must be evaluated at the same steps")
+    return AcrossGames(
+        games=tuple(game.name for game in games),
+        iqm={name: _band(bootstrap.estimate(bootstrap.iqm, scores)) for name, scores in finals.items()},
+        mean={name: _band(bootstrap.estimate(np.mean, scores)) for name, scores in finals.items()},
+        improvement=_band(bootstrap.estimate(bootstrap.probability_of_improvement, finals[names[1]], finals[names[0]])),
+        profile={name: _band(bootstrap.profile(scores, THRESHOLDS)) for name, scores in finals.items()},
+        steps=steps.pop(),
+        efficiency={name: _band(bootstrap.estimate(bootstrap.iqm, scores)) for name, (_, scores) in curves.items()},
+    )
+
+
+def _arm(game: Game, index: int) -> Arm:
+    return (game.baseline, game.subject)[index]
+
+
+def _finals(games: Sequence[Game], index: int, scales: dict[str, Unit]) -> Array:
+    """Normalised final returns, [seeds, games]."""
+    return np.stack([scales[game.name].of(np.array(_arm(game, index).values)) for game in games], axis=1)
+
+
+def _curves(games: Sequence[Game], index: int, scales: dict[str, Unit], metric: str) -> tuple[tuple[int, ...], Array]:
+    """Steps of the evaluations, and normalised returns at them, [seeds, games, evaluations]."""
+    read = [read_curves(_arm(game, index), metric) for game in games]
+    if len({steps for steps, _ in read}) > 1:
+        raise UserError(f"{games[0].baseline.optim}: games were evaluated at different steps")
+    scores = [scales[game.name].of(np.array(values)) for game, (_, values) in zip(games, read, strict=True)]
+    return read[0][0], np.stack(scores, axis=1)
+
+
+def _band(parts: tuple[Array, Array, Array]) -> Band:
+    return Band(*parts)

@@ -1,0 +1,128 @@
+"""The runs of one arm of a study: an experiment with an optimizer at one rate, as sealed records hold them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.schema import paths
+from experiments.schema.errors import UserError
+from experiments.schema.studies import Stage
+from experiments.verdict import records as of_record
+
+# Rates are written in files and on command lines; equal ones differ by their spelling at most.
+SAME_RATE = 1e-9
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Evaluations of one run: `values` at `steps` environment steps, in order."""
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+    @property
+    def mean_height(self) -> float:
+        """Area under the curve (trapezoids, from the first evaluation to the last) over its length: in the metric's
+        unit. A single evaluation is its own height."""
+        pairs = list(zip(self.steps, self.values, strict=True))
+        if len(pairs) == 1:
+            return self.values[0]
+        area = sum((b - a) * (low + high) / 2 for (a, low), (b, high) in itertools.pairwise(pairs))
+        return area / (self.steps[-1] - self.steps[0])
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Finished runs of one arm, one record and one value of the metric for each seed, ordered by seed.
+
+    `rate` is None where no rate is known yet; `planned` are the seeds of its stage, `without_value` the runs that
+    finished without a finite value and so count as missing.
+    """
+
+    exp: str
+    optim: str
+    rate: float | None
+    planned: tuple[int, ...]
+    records: tuple[dict[str, Any], ...] = ()
+    values: tuple[float, ...] = ()
+    without_value: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """Number of seeds with a value."""
+        return len(self.values)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned seed has a value."""
+        return self.n == len(self.planned)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of the runs behind `values`."""
+        return tuple(record["run"] for record in self.records)
+
+
+def make_arm(
+    stage: Stage, exp: str, optim: str, records: Iterable[dict[str, Any]], metric: str, rate: float | None = None
+) -> Arm:
+    """The arm of `stage` for `exp` and `optim`: at `rate` where the stage has several, else at the recipe's own."""
+    runs = [record for record in records if belongs(record, stage, exp, optim, rate)]
+    latest = of_record.latest_attempts(runs)
+    kept = of_record.one_configuration(latest) if latest else []
+    valued = [record for record in kept if of_record.value(record, metric) is not None]
+    known = rate if rate is not None else (kept[0]["config"]["optim"]["lr"] if kept else None)
+    return Arm(
+        exp=exp,
+        optim=optim,
+        rate=known,
+        planned=tuple(sorted(stage.seeds)),
+        records=tuple(valued),
+        values=tuple(of_record.values(valued, metric)),
+        without_value=tuple(record["run"] for record in kept if record not in valued),
+    )
+
+
+def belongs(record: dict[str, Any], stage: Stage, exp: str, optim: str, rate: float | None) -> bool:
+    """Whether `record` is a finished run at paper scale of this arm, changed on the command line in nothing but the
+    rate, and in that only where `rate` asks for one."""
+    wanted = (exp, optim, stage.recipe, stage.epochs, "paper", "finished")
+    if tuple(record[key] for key in ("exp", "optim", "recipe", "epochs", "scale", "status")) != wanted:
+        return False
+    changed = {text.partition("=")[0] for text in of_record.overrides(record)}
+    if record["seed"] not in stage.seeds or changed - {"optim.lr"}:
+        return False
+    if rate is None:
+        return not changed
+    return math.isclose(record["config"]["optim"]["lr"], rate, rel_tol=SAME_RATE)
+
+
+def read_curve(record: dict[str, Any], metric: str) -> Curve:
+    """The evaluations of a sealed run, from its events. Raises UserError when they are not those that were sealed."""
+    for path in sorted((paths.RESULTS / "records").glob(f"{record['run']}*/events.jsonl")):
+        lines = path.read_bytes().splitlines()
+        if lines and json.loads(lines[-1]).get("hash") == record["events"]["hash"]:
+            evaluations = [json.loads(line) for line in lines if b'"kind":"evaluation"' in line]
+            return Curve(
+                tuple(int(event["environment_steps"]) for event in evaluations),
+                tuple(float(event[metric]) for event in evaluations),
+            )
+    raise UserError(f"results/records/{record['run']}: there is no events.jsonl that ends as its record says")
+
+
+def read_curves(arm: Arm, metric: str) -> tuple[tuple[int, ...], list[tuple[float, ...]]]:
+    """Steps of the evaluations, and each seed's values at them. Raises UserError where seeds differ in steps."""
+    curves = [read_curve(record, metric) for record in arm.records]
+    steps = {curve.steps for curve in curves}
+    if len(steps) > 1:
+        raise UserError(f"runs {_few(arm.runs)} were evaluated at different steps")
+    return (steps.pop() if steps else ()), [curve.values for curve in curves]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

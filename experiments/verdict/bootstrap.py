@@ -1,0 +1,74 @@
+"""Stratified bootstrap with rliable (Agarwal et al., 2021, arXiv 2108.13264), seeded: the same values, the same bytes.
+
+rliable is an extra (`pip install -e '.[figures]'`): import this module only where it is known to be there.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rliable import library, metrics
+
+from experiments.verdict.statistics import LEVEL
+
+Array = NDArray[Any]
+
+REPETITIONS = 2000
+SEED = 0
+
+
+def estimate(statistic: Callable[..., Any], *scores: Array) -> tuple[Array, Array, Array]:
+    """`statistic` of `scores` and the ends of its 95 % percentile interval, each of the shape that it returns.
+
+    Scores are [runs, games] or [runs, games, points]. Runs are drawn anew within each game; several arrays are drawn
+    independently of each other and may differ in runs.
+    """
+
+    def vector(*drawn: Array) -> Array:
+        return np.atleast_1d(np.asarray(statistic(*drawn), dtype=float))
+
+    given: Any = scores[0] if len(scores) == 1 else list(scores)
+    with _seeded():
+        points, intervals = library.get_interval_estimates(
+            {"": given}, vector, reps=REPETITIONS, confidence_interval_size=LEVEL
+        )
+    low, high = intervals[""]
+    return points[""], low, high
+
+
+def iqm(scores: Array) -> Array:
+    """Interquartile mean over runs and games; of [runs, games, points] one for each point."""
+    if scores.ndim == 2:
+        return np.asarray(metrics.aggregate_iqm(scores))
+    return np.array([metrics.aggregate_iqm(scores[..., point]) for point in range(scores.shape[-1])])
+
+
+def probability_of_improvement(subject: Array, baseline: Array) -> Array:
+    """rliable's metric of that name, mean over games of P(subject > baseline), without a loop over tests."""
+    higher = subject[:, None] > baseline[None]
+    equal = subject[:, None] == baseline[None]
+    return np.asarray((higher + 0.5 * equal).mean())
+
+
+def profile(scores: Array, thresholds: Array) -> tuple[Array, Array, Array]:
+    """Performance profile: share of runs over all games that score above each threshold, and its 95 % band (what
+    rliable's `create_performance_profile` gives, without its loop over thresholds)."""
+    return estimate(lambda drawn: (drawn[..., None] > thresholds).mean((0, 1)), scores)
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """rliable 1.2 takes a `random_state` but draws from numpy's global generator: seed that, and put it back."""
+    before = np.random.get_state()
+    np.random.seed(SEED)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module="arch")
+            yield
+    finally:
+        np.random.set_state(before)
