@@ -18,8 +18,12 @@ from experiments.schema.sources import read
 
 @dataclass(frozen=True)
 class Stage:
-    """`lr` is None for the recipe's own rate, a list for a grid, or the name of the stage that chooses one rate for
-    each experiment and optimizer. `epochs` are nominal, as on the command line."""
+    """A stage that is judged has two optimizers: the claim is about the second, against the first.
+
+    `lr` is None for the recipe's own rate, a list for a grid, or the name of the stage that chooses one rate for
+    each experiment and optimizer. `epochs` are nominal, as on the command line; `title` goes
+    on after "under".
+    """
 
     name: str
     exps: list[str]
@@ -33,12 +37,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Study:
-    """`metric` is what its stages are judged by; `labels` how optimizers are called in print."""
+    """`metric` is what its stages are judged by, `claim` what they test, as the end of a sentence; `labels` is how
+    optimizers are called in print."""
 
     name: str
     title: str
     metric: str
     stages: list[Stage]
+    claim: str = ""
     labels: dict[str, str] = field(default_factory=dict)
 
     def stage(self, name: str) -> Stage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -24,16 +23,6 @@ class Curve:
 
     steps: tuple[int, ...]
     values: tuple[float, ...]
-
-    @property
-    def mean_height(self) -> float:
-        """Area under the curve (trapezoids, from the first evaluation to the last) over its length: in the metric's
-        unit. A single evaluation is its own height."""
-        pairs = list(zip(self.steps, self.values, strict=True))
-        if len(pairs) == 1:
-            return self.values[0]
-        area = sum((b - a) * (low + high) / 2 for (a, low), (b, high) in itertools.pairwise(pairs))
-        return area / (self.steps[-1] - self.steps[0])
 
 
 @dataclass(frozen=True)

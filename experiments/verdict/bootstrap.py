@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rliable import library, metrics
+from rliable import library
 
 from experiments.verdict.statistics import LEVEL
 
@@ -42,10 +42,11 @@ def estimate(statistic: Callable[..., Any], *scores: Array) -> tuple[Array, Arra
 
 
 def iqm(scores: Array) -> Array:
-    """Interquartile mean over runs and games; of [runs, games, points] one for each point."""
-    if scores.ndim == 2:
-        return np.asarray(metrics.aggregate_iqm(scores))
-    return np.array([metrics.aggregate_iqm(scores[..., point]) for point in range(scores.shape[-1])])
+    """Interquartile mean over runs and games, one for each point: rliable's `aggregate_iqm` over all points at once
+    (theirs takes forty times as long, of which the bootstrap makes minutes)."""
+    ordered = np.sort(scores.reshape(scores.shape[0] * scores.shape[1], -1), axis=0)
+    cut = len(ordered) // 4
+    return ordered[cut : len(ordered) - cut].mean(axis=0)
 
 
 def probability_of_improvement(subject: Array, baseline: Array) -> Array:

@@ -1,0 +1,132 @@
+"""The figures of a study: learning curves by game, and what they say over all games. Needs the extra `figures`.
+
+The same records and library versions give the same bytes: no date, no version and no random identifier is written.
+Optimizers differ in colour (Okabe and Ito's, told apart by the colour-blind), in lightness and in their marks, so that
+a print in grey can be read too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from experiments.report.study_results import ProtocolResult, StudyResult, arms
+from experiments.verdict.across_games import THRESHOLDS, Band
+from experiments.verdict.arm_summary import Estimate
+from experiments.verdict.claims import Game
+
+STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "#0072B2", "linestyle": "--", "marker": "o"},
+    {"color": "#D55E00", "linestyle": "-", "marker": "^"},
+)
+SETTINGS = {
+    "svg.hashsalt": "adan",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "lines.markersize": 3.5,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+}
+COLUMNS = 4
+PANEL = (2.9, 2.4)  # inches
+STEPS_LABEL = "environment steps (millions)"
+
+
+def learning_curves(result: StudyResult, protocol: ProtocolResult, stem: Path) -> list[Path]:
+    """Write a panel for each game with runs: mean evaluation return over seeds with its 95 % band, by environment
+    steps. Returns the files written, `<stem>.png` and `<stem>.svg`; none without runs."""
+    games = [game for game in protocol.protocol.games if any(protocol.summary(arm) for arm in arms(game))]
+    if not games:
+        return []
+    with matplotlib.rc_context(SETTINGS):
+        figure, panels = _panels(len(games))
+        for panel, game in zip(panels, games, strict=True):
+            _game(panel, result, protocol, game)
+        for index, panel in enumerate(panels):
+            if index + COLUMNS >= len(games):
+                panel.set_xlabel(STEPS_LABEL)
+            if index % COLUMNS == 0:
+                panel.set_ylabel("evaluation return")
+        panels[0].legend(loc="best")
+        return _save(figure, stem)
+
+
+def over_games(result: StudyResult, protocol: ProtocolResult, stem: Path) -> list[Path]:
+    """Write the performance profile and the sample-efficiency curve over all games; nothing where there are too few."""
+    across = protocol.across
+    if across is None:
+        return []
+    with matplotlib.rc_context(SETTINGS):
+        figure, (profile, efficiency) = _panels(2)
+        for optim, style in zip(protocol.stage.optims, STYLES, strict=True):
+            label, line = result.label(optim), {**style, "marker": ""}
+            _band(profile, THRESHOLDS, across.profile[optim], line, label)
+            _band(efficiency, _millions(across.steps), across.efficiency[optim], style, label)
+        profile.set_xlabel("normalised return")
+        profile.set_ylabel("share of runs above")
+        profile.set_ylim(-0.03, 1.03)
+        efficiency.set_xlabel(STEPS_LABEL)
+        efficiency.set_ylabel("normalised return (IQM)")
+        profile.set_title("performance profile")
+        efficiency.set_title("sample efficiency")
+        profile.legend(loc="best")
+        return _save(figure, stem)
+
+
+def _game(panel: Any, result: StudyResult, protocol: ProtocolResult, game: Game) -> None:
+    for arm, style in zip(arms(game), STYLES, strict=True):
+        summary = protocol.summary(arm)
+        if summary is not None:
+            label = result.label(arm.optim)
+            _estimates(panel, _millions(summary.steps), summary.curve, style, label)
+    if game.name in result.random_policy:
+        panel.axhline(
+            result.random_policy[game.name], color="0.45", linewidth=0.9, linestyle=":", label="random policy"
+        )
+    counts = [arm.n for arm in arms(game)]
+    seeds = f"n = {counts[0]}" if len(set(counts)) == 1 else f"n = {counts[0]}, {counts[1]}"
+    panel.set_title(f"{game.name} ({seeds})", fontsize=9)
+    panel.set_xlim(left=0)
+
+
+def _estimates(panel: Any, x: Sequence[float], curve: Sequence[Estimate], style: dict[str, Any], label: str) -> None:
+    panel.plot(x, [point.value for point in curve], label=label, **style)
+    ends = [point.interval for point in curve]
+    if all(ends):
+        low, high = zip(*((end.low, end.high) for end in ends if end), strict=True)
+        panel.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
+
+
+def _band(panel: Any, x: Any, band: Band, style: dict[str, Any], label: str) -> None:
+    panel.plot(x, band.values, label=label, **style)
+    panel.fill_between(x, band.low, band.high, color=style["color"], alpha=0.18, linewidth=0)
+
+
+def _panels(count: int) -> tuple[Figure, list[Any]]:
+    columns = min(count, COLUMNS)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in grid[count:]:
+        unused.remove()
+    return figure, grid[:count]
+
+
+def _millions(steps: Sequence[int]) -> list[float]:
+    return [step / 1e6 for step in steps]
+
+
+def _save(figure: Figure, stem: Path) -> list[Path]:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
+    figure.savefig(png, dpi=150, metadata={"Software": None})
+    figure.savefig(svg, metadata={"Date": None, "Creator": None})
+    return [png, svg]

@@ -1,0 +1,75 @@
+"""Everything the writers of a study need, worked out once from sealed records. Needs the extra `figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.schema.studies import Stage, Study
+from experiments.verdict.across_games import AcrossGames, Unit, aggregate, load_random_policy, units
+from experiments.verdict.arm_summary import ArmSummary, Estimate, improvement, summarise
+from experiments.verdict.arms import Arm
+from experiments.verdict.claims import Game, Protocol, judge_study
+
+
+@dataclass(frozen=True)
+class ProtocolResult:
+    """A protocol with its arms' summaries (by experiment and optimizer), P(subject > baseline) by experiment where
+    both have runs, and the aggregates over its games (None: too few)."""
+
+    protocol: Protocol
+    summaries: dict[tuple[str, str], ArmSummary]
+    improvements: dict[str, Estimate]
+    across: AcrossGames | None
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that was judged."""
+        return self.protocol.stage
+
+    def summary(self, arm: Arm) -> ArmSummary | None:
+        """The summary of an arm; None without runs."""
+        return self.summaries.get((arm.exp, arm.optim))
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study's protocols in its order, the scales of normalised returns, and a random policy's returns by game."""
+
+    study: Study
+    protocols: tuple[ProtocolResult, ...]
+    units: dict[str, Unit]
+    random_policy: dict[str, float]
+
+    def label(self, optim: str) -> str:
+        """How an optimizer is called in print."""
+        return self.study.labels.get(optim, optim)
+
+
+def collect(study: Study, records: Sequence[dict[str, Any]]) -> StudyResult:
+    """Judge `study` and summarise every arm. Raises UserError for records whose events are not those sealed."""
+    protocols = judge_study(study, records)
+    scales = units(protocols[0])
+    return StudyResult(
+        study=study,
+        protocols=tuple(_summarised(protocol, scales, study.metric) for protocol in protocols),
+        units=scales,
+        random_policy=load_random_policy(),
+    )
+
+
+def arms(game: Game) -> tuple[Arm, Arm]:
+    """Baseline and subject of a game."""
+    return game.baseline, game.subject
+
+
+def _summarised(protocol: Protocol, scales: dict[str, Unit], metric: str) -> ProtocolResult:
+    run = [arm for game in protocol.games for arm in arms(game) if arm.n]
+    paired = [game for game in protocol.games if game.baseline.n and game.subject.n]
+    return ProtocolResult(
+        protocol=protocol,
+        summaries={(arm.exp, arm.optim): summarise(arm, metric) for arm in run},
+        improvements={game.exp: improvement(game) for game in paired},
+        across=aggregate(protocol, scales, metric),
+    )
