@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib import style
 from matplotlib.figure import Figure
 
 from experiments.report.study_results import ProtocolResult, StudyResult, arms
@@ -24,17 +24,20 @@ STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#0072B2", "linestyle": "--", "marker": "o"},
     {"color": "#D55E00", "linestyle": "-", "marker": "^"},
 )
-SETTINGS = {
-    "svg.hashsalt": "adan",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "0.9",
-    "lines.markersize": 3.5,
-    "lines.linewidth": 1.4,
-    "legend.frameon": False,
-}
+SETTINGS: Any = [
+    "default",  # whatever the user's matplotlibrc says
+    {
+        "svg.hashsalt": "adan",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "0.9",
+        "lines.markersize": 3.5,
+        "lines.linewidth": 1.4,
+        "legend.frameon": False,
+    },
+]
 COLUMNS = 4
 PANEL = (2.9, 2.4)  # inches
 STEPS_LABEL = "environment steps (millions)"
@@ -46,7 +49,7 @@ def learning_curves(result: StudyResult, protocol: ProtocolResult, stem: Path) -
     games = [game for game in protocol.protocol.games if any(protocol.summary(arm) for arm in arms(game))]
     if not games:
         return []
-    with matplotlib.rc_context(SETTINGS):
+    with style.context(SETTINGS):
         figure, panels = _panels(len(games))
         for panel, game in zip(panels, games, strict=True):
             _game(panel, result, protocol, game)
@@ -64,12 +67,12 @@ def over_games(result: StudyResult, protocol: ProtocolResult, stem: Path) -> lis
     across = protocol.across
     if across is None:
         return []
-    with matplotlib.rc_context(SETTINGS):
+    with style.context(SETTINGS):
         figure, (profile, efficiency) = _panels(2)
-        for optim, style in zip(protocol.stage.optims, STYLES, strict=True):
-            label, line = result.label(optim), {**style, "marker": ""}
+        for optim, look in zip(protocol.stage.optims, STYLES, strict=True):
+            label, line = result.label(optim), {**look, "marker": ""}
             _band(profile, THRESHOLDS, across.profile[optim], line, label)
-            _band(efficiency, _millions(across.steps), across.efficiency[optim], style, label)
+            _band(efficiency, _millions(across.steps), across.efficiency[optim], look, label)
         profile.set_xlabel("normalised return")
         profile.set_ylabel("share of runs above")
         profile.set_ylim(-0.03, 1.03)
@@ -82,11 +85,11 @@ def over_games(result: StudyResult, protocol: ProtocolResult, stem: Path) -> lis
 
 
 def _game(panel: Any, result: StudyResult, protocol: ProtocolResult, game: Game) -> None:
-    for arm, style in zip(arms(game), STYLES, strict=True):
+    for arm, look in zip(arms(game), STYLES, strict=True):
         summary = protocol.summary(arm)
         if summary is not None:
             label = result.label(arm.optim)
-            _estimates(panel, _millions(summary.steps), summary.curve, style, label)
+            _estimates(panel, _millions(summary.steps), summary.curve, look, label)
     if game.name in result.random_policy:
         panel.axhline(
             result.random_policy[game.name], color="0.45", linewidth=0.9, linestyle=":", label="random policy"
@@ -97,17 +100,17 @@ def _game(panel: Any, result: StudyResult, protocol: ProtocolResult, game: Game)
     panel.set_xlim(left=0)
 
 
-def _estimates(panel: Any, x: Sequence[float], curve: Sequence[Estimate], style: dict[str, Any], label: str) -> None:
-    panel.plot(x, [point.value for point in curve], label=label, **style)
+def _estimates(panel: Any, x: Sequence[float], curve: Sequence[Estimate], look: dict[str, Any], label: str) -> None:
+    panel.plot(x, [point.value for point in curve], label=label, **look)
     ends = [point.interval for point in curve]
     if all(ends):
         low, high = zip(*((end.low, end.high) for end in ends if end), strict=True)
-        panel.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
+        panel.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
 
 
-def _band(panel: Any, x: Any, band: Band, style: dict[str, Any], label: str) -> None:
-    panel.plot(x, band.values, label=label, **style)
-    panel.fill_between(x, band.low, band.high, color=style["color"], alpha=0.18, linewidth=0)
+def _band(panel: Any, x: Any, band: Band, look: dict[str, Any], label: str) -> None:
+    panel.plot(x, band.values, label=label, **look)
+    panel.fill_between(x, band.low, band.high, color=look["color"], alpha=0.18, linewidth=0)
 
 
 def _panels(count: int) -> tuple[Figure, list[Any]]:

@@ -84,7 +84,7 @@ def quotation(result: StudyResult) -> str:
             _headline(result.study, result.protocols[0]),
             *(protocol_sentences(result, protocol) for protocol in result.protocols),
             "Intervals are at 95 %; tests are two-sided exact Mann-Whitney tests over seeds, at 5 % after Holm's "
-            "correction over the games of a protocol. The four games of the figure are named in no known source, so the "
+            "correction over the games of a protocol. The figure's four games are named in no known source, so the "
             f"study is laid out for {counted(total, 'game')}.",
         ]
     )

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report import csv, latex, markdown
+from experiments.report import csv, latex, markdown, study
 from experiments.report.collect import MINI, PAPER, SCALES, Result, records, results
 from experiments.report.grid import column_label, make_grid
 from experiments.report.ordering import SUBJECT, Winner, orders
 from experiments.schema import paths
 from experiments.schema.errors import UserError, suggestion
+from experiments.schema.studies import load_study, study_names
 from experiments.schema.tables import Table, load_table, table_names
+from experiments.verdict.claims import judge_study
 from experiments.verdict.judge import KINDS, NOT_RUN
 from experiments.verdict.reported import Reported, load_disagreements, load_reported
 
@@ -28,26 +30,33 @@ MINI_WARNING = (
 
 
 def make_tables(names: Sequence[str] = ()) -> list[Path]:
-    """Write the named tables (all without names) and the index, and return the files written.
+    """Write the named tables and studies (all without names) and the index, and return the files written.
 
-    The same records give the same bytes. Raises UserError for an unknown table.
+    The same records give the same bytes. A study that is not named is left out where its extra is not installed
+    (`study.skipped` says so). Raises UserError for an unknown table, or a named one that cannot be written.
     """
-    available = table_names()
+    tables, studies = table_names(), study_names()
+    available = [*tables, *studies]
     for name in names:
         if name not in available:
             raise UserError(f"table {name!r} (command line): no such table{suggestion(name, available)}")
+        if name in studies and study.skipped(name):
+            raise UserError(study.skipped(name))
     known, numbers = records(), load_reported()
     folder = paths.RESULTS / "tables"
     folder.mkdir(parents=True, exist_ok=True)
     written, filled = [], []
-    for name in available:
+    for name in tables:
         table = load_table(name)
         by_scale = {scale: results(table, scale, known, numbers) for scale in SCALES}
         filled.append((table, by_scale))
         if not names or name in names:
             written += _write(folder, table, by_scale)
+    for name in studies:
+        if name in names or (not names and not study.skipped(name)):
+            written += study.make_study(name, known)
     index = folder / "README.md"
-    index.write_text(_index(filled), encoding="utf-8")
+    index.write_text(_index(filled) + _studies(studies, known), encoding="utf-8")
     return [*written, index]
 
 
@@ -197,3 +206,17 @@ def _index(filled: Sequence[tuple[Table, dict[str, list[Result]]]]) -> str:
             markdown.table(["table", "title", "cells", *KINDS, "run at mini scale"], rows),
         ]
     )
+
+
+def _studies(names: Sequence[str], known: Sequence[dict[str, Any]]) -> str:
+    """The verdicts of the studies by protocol, which need no extra."""
+    if not names:
+        return ""
+    rows = []
+    for name in names:
+        loaded = load_study(name)
+        for protocol in judge_study(loaded, known):
+            judged = f"{len(protocol.judged)} of {len(protocol.games)}"
+            rows.append([f"[{name}]({name}.md)", loaded.title, protocol.stage.name, judged, protocol.kind])
+    header = ["study", "title", "protocol", "games judged", "its claim"]
+    return f"\nStudies judge a claim of the paper over many seeds.\n\n{markdown.table(header, rows)}"

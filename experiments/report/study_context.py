@@ -1,0 +1,133 @@
+"""What stands around the numbers of a study: how to read them, what would overturn them, how they came to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from experiments.report.study_results import StudyResult, arms
+from experiments.report.study_words import counted, games, listed, number, rate, reach
+from experiments.verdict.bootstrap import REPETITIONS
+from experiments.verdict.claims import FEWEST_SEEDS, NO_DIFFERENCE, Game
+
+
+def legend(result: StudyResult) -> list[str]:
+    """What every column means, and by which rule a verdict is reached."""
+    first = result.protocols[0].stage
+    base, subject = (result.label(optim) for optim in first.optims)
+    return [
+        "`mean` is the mean over seeds of the return at the last evaluation (the mean of 10 episodes on separate "
+        "environments, actions drawn from the policy), with Student's 95 % interval; `mean over training` is the area "
+        "under the evaluation curve over its length.",
+        f"`interquartile mean` and `P({subject} > {base})` have percentile intervals of a stratified bootstrap with "
+        f"rliable, {REPETITIONS:,} repetitions, seeded. With 10 seeds such an interval holds the truth in about 93 of "
+        "100 cases, not 95, and one that ends at 0 or 1 is too narrow: it cannot reach beyond what was seen.",
+        f"`difference` is that of means with Welch's 95 % interval; `p` is from the two-sided exact Mann-Whitney test, "
+        f"after Holm's correction over the games judged under the protocol. A game is judged from {FEWEST_SEEDS} seeds "
+        "of each optimizer on: with fewer, no outcome could pass Holm's first step over eight games.",
+        "`smallest detectable difference` is the true difference of means that samples of this size and spread call "
+        "significant in 80 of 100 repetitions, by Welch's test at Holm's first step (5 % over the number of games "
+        "judged). Where the spread is due to a few outliers it overstates what the rank test needs.",
+        "The claim, better in every game, is refuted by one game that is significantly worse, supported where every "
+        "game judged is significantly better, and otherwise not supported.",
+        f"Normalised returns: 0 is the mean return of uniformly random actions (`results/random_policy/returns.yaml`), "
+        f"1 the mean final return of {base} under {first.title}; a game counts when all its seeds have ended.",
+    ]
+
+
+def overturning(result: StudyResult) -> list[str]:
+    """What this result does not cover, from its numbers where they say how much."""
+    lines = []
+    for protocol in result.protocols:
+        weak = [_weakness(game) for game in protocol.protocol.of_kind(NO_DIFFERENCE)]
+        if weak:
+            lines.append(
+                f"**More seeds.** Under {protocol.stage.title} no difference was detected in "
+                f"{games(protocol.protocol.of_kind(NO_DIFFERENCE))}; the smallest difference of means that would have "
+                f"been found with 80 % probability is {listed(weak)}."
+            )
+        missing = [game for game in protocol.protocol.games if game.comparison is None]
+        if missing and protocol.protocol.judged:
+            lines.append(
+                f"**More games.** Under {protocol.stage.title}, {reach(protocol)}; {games(missing)} "
+                f"{'is' if len(missing) == 1 else 'are'} missing."
+            )
+        elif missing:
+            lines.append(f"**The rest of the study.** Nothing has been judged yet under {protocol.stage.title}.")
+    for stage in result.study.stages:
+        if isinstance(stage.lr, list):
+            lines.append(
+                f"**A larger tuning budget.** Rates are chosen from {listed([rate(value) for value in stage.lr])} on "
+                f"{counted(len(stage.seeds), 'seed')} at a third of the budget; betas, Adam's epsilon, Adan's weight "
+                "decay and every setting of PPO are left as they are."
+            )
+    lines += [
+        "**The games.** The figure shows four games that no known source names. A claim about every game fails with "
+        "one; one about those four may stand with another four.",
+        "**The code base.** The code behind the figure is not public (sail-sg/Adan issue 51 asks for it). Tianshou's "
+        "example is the inferred source, from a second-hand quotation (`results/reported/ref_ppo_tianshou.yaml` holds "
+        "its numbers for Adam); CleanRL's is the better known. Advantages, normalisation and network differ.",
+        "**The settings.** Of the authors' settings, a rate of 3e-4 and no weight decay are known, second-hand; betas, "
+        "steps, seeds and the version of the simulator are not. The simulator here is newer than theirs; rules are "
+        "gymnasium's `-v4`.",
+        "**The measure.** What is judged is the return at the last evaluation. The figure may show returns during "
+        "training; `mean over training` and the curves tell whether that would change the order.",
+    ]
+    return lines
+
+
+def _weakness(game: Game) -> str:
+    mean = sum(game.baseline.values) / game.baseline.n
+    part = f", {100 * (game.detectable or 0.0) / abs(mean):.0f} % of the baseline's mean" if mean else ""
+    return f"{number(game.detectable or 0.0)} in {game.name}{part}"
+
+
+def commands(result: StudyResult) -> str:
+    """How to run the study again, from installation to verification."""
+    name = result.study.name
+    return (
+        f"    pip install -e '.[ppo,figures]'\n"
+        f"    python run.py table={name} scale=paper      # every run that is missing; can be stopped and taken up\n"
+        f"    python scripts/make_tables.py {name}        # this page, the tables and the figures\n"
+        f"    python scripts/verify.py results/records/ppo_*\n"
+    )
+
+
+def conditions(result: StudyResult) -> list[str]:
+    """Hardware, versions and code of the runs behind the verdicts, as their records say."""
+    records = [
+        record
+        for protocol in result.protocols
+        for game in protocol.protocol.games
+        for arm in arms(game)
+        for record in arm.records
+    ]
+    if not records:
+        return ["Nothing has been run yet."]
+    found = {
+        "processor": _distinct(f"{r['hardware']['cpu']}, {r['threads']} thread(s)" for r in records),
+        "simulator": _distinct(
+            f"engine {r['data'].get('engine')} {r['data'].get('engine_version')}, mujoco "
+            f"{r['data'].get('mujoco_version')}, models of gymnasium {r['data'].get('gymnasium_version')}"
+            for r in records
+        ),
+        "software": _distinct(
+            f"Python {r['python']}, torch {r['packages'].get('torch')}, numpy {r['packages'].get('numpy')}"
+            for r in records
+        ),
+        "optimizers": _distinct(f"{r['optimizer']['class']} ({r['optimizer']['implementation']})" for r in records),
+        "code": _distinct(_code(r["code"]) for r in records),
+    }
+    return [
+        f"{len(records)} runs behind the verdicts",
+        *(f"{what}: {'; '.join(texts)}" for what, texts in found.items()),
+    ]
+
+
+def _code(code: dict[str, Any]) -> str:
+    revision = f"revision {(code.get('revision') or 'unknown')[:12]}"
+    return revision + (", with changes that were not committed" if code.get("diff_digest") else "")
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return sorted(set(texts))
