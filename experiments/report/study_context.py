@@ -31,7 +31,7 @@ def legend(result: StudyResult) -> list[str]:
         "The claim, better in every game, is refuted by one game that is significantly worse, supported where every "
         "game judged is significantly better, and otherwise not supported.",
         f"Normalised returns: 0 is the mean return of uniformly random actions (`results/random_policy/returns.yaml`), "
-        f"1 the mean final return of {base} under {first.title}; a game counts when all its seeds have ended.",
+        f"1 the mean final return of {base} with {first.title}; a game counts when all its seeds have ended.",
     ]
 
 
@@ -39,27 +39,31 @@ def overturning(result: StudyResult) -> list[str]:
     """What this result does not cover, from its numbers where they say how much."""
     lines = []
     for protocol in result.protocols:
-        weak = [_weakness(game) for game in protocol.protocol.of_kind(NO_DIFFERENCE)]
+        weak = [_weakness(result, game) for game in protocol.protocol.of_kind(NO_DIFFERENCE)]
         if weak:
             lines.append(
-                f"**More seeds.** Under {protocol.stage.title} no difference was detected in "
+                f"**More seeds.** With {protocol.stage.title}, no difference was detected in "
                 f"{games(protocol.protocol.of_kind(NO_DIFFERENCE))}; the smallest difference of means that would have "
                 f"been found with 80 % probability is {listed(weak)}."
             )
         missing = [game for game in protocol.protocol.games if game.comparison is None]
         if missing and protocol.protocol.judged:
             lines.append(
-                f"**More games.** Under {protocol.stage.title}, {reach(protocol)}; {games(missing)} "
+                f"**More games.** With {protocol.stage.title}, {reach(protocol)}; {games(missing)} "
                 f"{'is' if len(missing) == 1 else 'are'} missing."
             )
-        elif missing:
-            lines.append(f"**The rest of the study.** Nothing has been judged yet under {protocol.stage.title}.")
-    for stage in result.study.stages:
-        if isinstance(stage.lr, list):
+    waiting = [f"with {protocol.stage.title}" for protocol in result.protocols if not protocol.protocol.judged]
+    if waiting:
+        lines.append(f"**The rest of the study.** Nothing has been judged yet {listed(waiting)}.")
+    for protocol in result.protocols:
+        if isinstance(protocol.stage.lr, str):
+            grid = result.study.stage(protocol.stage.lr)
+            length = 100 * grid.epochs / protocol.stage.epochs
+            rates = sorted(grid.lr) if isinstance(grid.lr, list) else []
             lines.append(
-                f"**A larger tuning budget.** Rates are chosen from {listed([rate(value) for value in stage.lr])} on "
-                f"{counted(len(stage.seeds), 'seed')} at a third of the budget; betas, Adam's epsilon, Adan's weight "
-                "decay and every setting of PPO are left as they are."
+                f"**A larger tuning budget.** Rates are chosen from {listed([rate(value) for value in rates])} on "
+                f"{counted(len(grid.seeds), 'seed')}, with runs of {length:.0f} % of the "
+                "length; betas, Adam's epsilon, Adan's weight decay and every setting of PPO are left as they are."
             )
     lines += [
         "**The games.** The figure shows four games that no known source names. A claim about every game fails with "
@@ -76,10 +80,10 @@ def overturning(result: StudyResult) -> list[str]:
     return lines
 
 
-def _weakness(game: Game) -> str:
-    mean = sum(game.baseline.values) / game.baseline.n
-    part = f", {100 * (game.detectable or 0.0) / abs(mean):.0f} % of the baseline's mean" if mean else ""
-    return f"{number(game.detectable or 0.0)} in {game.name}{part}"
+def _weakness(result: StudyResult, game: Game) -> str:
+    mean, detectable = sum(game.baseline.values) / game.baseline.n, game.detectable or 0.0
+    share = f" ({100 * detectable / abs(mean):.0f} % of {result.label(game.baseline.optim)}'s mean)" if mean else ""
+    return f"{number(detectable)} in {game.name}{share}"
 
 
 def commands(result: StudyResult) -> str:

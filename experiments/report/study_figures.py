@@ -16,7 +16,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from experiments.report.study_results import ProtocolResult, StudyResult, arms
-from experiments.verdict.across_games import THRESHOLDS, Band
+from experiments.verdict.across_games import Band
 from experiments.verdict.arm_summary import Estimate
 from experiments.verdict.claims import Game
 
@@ -58,7 +58,8 @@ def learning_curves(result: StudyResult, protocol: ProtocolResult, stem: Path) -
                 panel.set_xlabel(STEPS_LABEL)
             if index % COLUMNS == 0:
                 panel.set_ylabel("evaluation return")
-        panels[0].legend(loc="best")
+        lines = {line.get_label(): line for panel in panels for line in panel.get_lines()}
+        figure.legend(handles=list(lines.values()), loc="outside upper center", ncols=len(lines))
         return _save(figure, stem)
 
 
@@ -71,7 +72,7 @@ def over_games(result: StudyResult, protocol: ProtocolResult, stem: Path) -> lis
         figure, (profile, efficiency) = _panels(2)
         for optim, look in zip(protocol.stage.optims, STYLES, strict=True):
             label, line = result.label(optim), {**look, "marker": ""}
-            _band(profile, THRESHOLDS, across.profile[optim], line, label)
+            _band(profile, across.thresholds, across.profile[optim], line, label)
             _band(efficiency, _millions(across.steps), across.efficiency[optim], look, label)
         profile.set_xlabel("normalised return")
         profile.set_ylabel("share of runs above")

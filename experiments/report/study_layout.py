@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from experiments.report.grid import ABSENT, Grid, Row
 from experiments.report.study_results import ProtocolResult, StudyResult, arms
-from experiments.report.study_words import estimate, interval, number, p_value, rate, share
+from experiments.report.study_words import band, estimate, number, p_value, rate, share, with_interval
 from experiments.schema.studies import Stage
-from experiments.verdict.across_games import Band
 from experiments.verdict.claims import Game
 
 
@@ -65,12 +64,16 @@ def across_games(result: StudyResult, protocol: ProtocolResult) -> Grid:
     across = protocol.across
     assert across is not None
     base, subject = protocol.stage.optims
+    games = {game.name: game for game in protocol.protocol.games}
+    runs = {
+        optim: sum(arms(games[name])[index].n for name in across.games) for index, optim in enumerate((base, subject))
+    }
     rows = [
-        Row(result.label(optim), "", (_band(across.iqm[optim]), _band(across.mean[optim]), ABSENT))
+        Row(result.label(optim), f"{runs[optim]} runs", (band(across.iqm[optim]), band(across.mean[optim]), ABSENT))
         for optim in (base, subject)
     ]
     label = f"P({result.label(subject)} > {result.label(base)})"
-    rows.append(Row(label, "", (ABSENT, ABSENT, _band(across.improvement))))
+    rows.append(Row(label, f"{len(across.games)} games", (ABSENT, ABSENT, band(across.improvement))))
     return Grid("", (("interquartile mean",), ("mean",), ("mean over games",)), tuple(rows))
 
 
@@ -83,7 +86,7 @@ def _verdict(protocol: ProtocolResult, game: Game) -> tuple[str, ...]:
     ends = improvement.interval
     return (
         *means,
-        f"{number(comparison.difference, sign=True)} {interval(comparison.interval, sign=True)}",
+        with_interval(comparison.difference, comparison.interval, sign=True),
         f"{share(improvement.value)} [{share(ends.low)}, {share(ends.high)}]" if ends else share(improvement.value),
         p_value(game.adjusted),
         number(game.detectable),
@@ -92,7 +95,3 @@ def _verdict(protocol: ProtocolResult, game: Game) -> tuple[str, ...]:
 
 def _tuning_mean(value: float) -> str:
     return "no finite return" if value == float("-inf") else number(value)
-
-
-def _band(band: Band) -> str:
-    return f"{share(band.values[0])} [{share(band.low[0])}, {share(band.high[0])}]"

@@ -24,7 +24,7 @@ def page(result: StudyResult, figures: dict[str, list[Path]]) -> str:
         f"> {quotation(result)}\n",
     ]
     for protocol in result.protocols:
-        parts += [f"## Under {protocol.stage.title}\n", f"Verdict on the claim: **{verdict_line(protocol)}**.\n"]
+        parts += [f"## With {protocol.stage.title}\n", f"Verdict on the claim: **{verdict_line(protocol)}**.\n"]
         parts += _images(result, protocol, figures.get(protocol.stage.name, []))
         if protocol.protocol.begun:
             parts.append(markdown.grid(study_layout.verdicts(result, protocol)))
@@ -64,7 +64,7 @@ def latex_tables(result: StudyResult) -> str:
     for protocol in result.protocols:
         for caption, grid in _grids(result, protocol):
             label = f"tab:{result.study.name}-{protocol.stage.name}-{caption.split()[0].lower()}"
-            text = f"{title(result.study)}, {result.study.title}, under {protocol.stage.title}. {caption}."
+            text = f"{title(result.study)}, {result.study.title}, with {protocol.stage.title}. {caption}."
             lines.append(latex.grid(grid, text, label))
     return "\n".join(lines)
 
@@ -110,14 +110,15 @@ def _remarks(result: StudyResult, protocol: ProtocolResult) -> list[str]:
         lines.append(
             f"Not all seeds have ended: {'; '.join(short)}. From {FEWEST_SEEDS} seeds of each on, a game is judged."
         )
-    for game in protocol.protocol.games:
-        for arm in arms(game):
-            if arm.without_value:
-                lines.append(f"{game.name}: without a finite return, so not counted: {', '.join(arm.without_value)}.")
-            choice = protocol.protocol.choices.get((arm.exp, arm.optim))
-            if choice and choice.at_edge:
-                lines.append(
-                    f"{game.name}: the rate chosen for {result.label(arm.optim)}, {rate(choice.rate)}, is the "
-                    f"{choice.at_edge} of the grid; a better one may lie beyond it."
-                )
+    both = [(game, arm) for game in protocol.protocol.games for arm in arms(game)]
+    for game, arm in both:
+        if arm.without_value:
+            lines.append(f"{game.name}: without a finite return, so not counted: {', '.join(arm.without_value)}.")
+    edges = [
+        f"{game.name} ({result.label(arm.optim)} {rate(choice.rate)}, the {choice.at_edge})"
+        for game, arm in both
+        if (choice := protocol.protocol.choices.get((arm.exp, arm.optim))) and choice.at_edge
+    ]
+    if edges:
+        lines.append(f"Chosen at the edge of the grid, so that a better rate may lie beyond it: {', '.join(edges)}.")
     return [markdown.bullets(lines)] if lines else []

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from experiments.report.study_results import ProtocolResult, StudyResult
+from experiments.report.study_results import ProtocolResult, StudyResult, arms
 from experiments.schema.studies import Study
+from experiments.verdict.across_games import Band
 from experiments.verdict.arm_summary import Estimate
 from experiments.verdict.claims import BETTER, NO_DIFFERENCE, NOT_SUPPORTED, REFUTED, SUPPORTED, TOO_FEW, WORSE, Game
 from experiments.verdict.judge import NOT_RUN
@@ -15,22 +16,30 @@ from experiments.verdict.statistics import Interval
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-def number(value: float, sign: bool = False) -> str:
-    """A return with the digits that a spread over seeds leaves meaningful: none from 100 on, two below 10."""
-    digits = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+def number(value: float, sign: bool = False, beside: Interval | None = None) -> str:
+    """A return with the digits that a spread over seeds leaves meaningful: none from 100 on, two below 10; those of
+    the largest where an interval stands beside it."""
+    size = max(abs(part) for part in (value, *((beside.low, beside.high) if beside else ())))
+    digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2
     return f"{value:{'+' if sign else ''}.{digits}f}"
 
 
-def interval(ends: Interval | None, sign: bool = False) -> str:
-    """`[low, high]`, both ends with the digits of the wider; empty for None."""
+def with_interval(value: float, ends: Interval | None, sign: bool = False) -> str:
+    """`1620 [1486, 1754]`; the value alone without an interval."""
     if ends is None:
-        return ""
-    return f"[{number(ends.low, sign)}, {number(ends.high, sign)}]"
+        return number(value, sign)
+    wide = Interval(min(ends.low, value), max(ends.high, value))
+    return f"{number(value, sign, wide)} [{number(ends.low, sign, wide)}, {number(ends.high, sign, wide)}]"
 
 
 def estimate(found: Estimate) -> str:
     """A value and its interval."""
-    return f"{number(found.value)} {interval(found.interval)}".rstrip()
+    return with_interval(found.value, found.interval)
+
+
+def band(found: Band) -> str:
+    """An aggregate over games and its interval, in two digits."""
+    return f"{share(found.values[0])} [{share(found.low[0])}, {share(found.high[0])}]"
 
 
 def share(value: float) -> str:
@@ -78,24 +87,27 @@ def games(found: Sequence[Game]) -> str:
 
 def quotation(result: StudyResult) -> str:
     """The paragraph a researcher can quote: the finding under each protocol, with numbers, and how it was tested."""
+    judged = [protocol for protocol in result.protocols if protocol.protocol.judged]
+    waiting = [f"with {protocol.stage.title}" for protocol in result.protocols if protocol not in judged]
     total = len(result.protocols[0].protocol.games)
-    return " ".join(
-        [
-            _headline(result.study, result.protocols[0]),
-            *(protocol_sentences(result, protocol) for protocol in result.protocols),
+    sentences = [_headline(result.study, judged)]
+    sentences += [finding(result, protocol) for protocol in judged]
+    if judged:
+        sentences.append(
             "Intervals are at 95 %; tests are two-sided exact Mann-Whitney tests over seeds, at 5 % after Holm's "
-            "correction over the games of a protocol. The figure's four games are named in no known source, so the "
-            f"study is laid out for {counted(total, 'game')}.",
-        ]
+            "correction over the games of a protocol."
+        )
+    if waiting:
+        sentences.append(f"Nothing can be said yet {listed(waiting)}.")
+    sentences.append(
+        f"The figure's four games are named in no known source, so the study is laid out for {counted(total, 'game')}."
     )
+    return " ".join(sentences)
 
 
-def protocol_sentences(result: StudyResult, protocol: ProtocolResult) -> str:
-    """What was found under one protocol, in one to three sentences."""
+def finding(result: StudyResult, protocol: ProtocolResult) -> str:
+    """What was found under one protocol that has games judged, in two or three sentences."""
     judged, stage = protocol.protocol, protocol.stage
-    if not judged.judged:
-        waiting = " (too few seeds have ended so far)" if judged.begun else ""
-        return f"Under {stage.title}, nothing can be said yet{waiting}."
     base, subject = (result.label(optim) for optim in stage.optims)
     found = [
         f"{found_in} in {games(judged.of_kind(kind))}"
@@ -106,24 +118,18 @@ def protocol_sentences(result: StudyResult, protocol: ProtocolResult) -> str:
         )
         if judged.of_kind(kind)
     ]
-    seeds = _seeds(judged.judged)
     sentences = [
-        f"Under {stage.title} ({seeds} of each optimizer), {subject}'s final evaluation return was, against {base}'s, "
-        f"{listed(found)}: the claim is {judged.kind} ({reach(protocol)}).",
-        f"Mean final returns were {listed([_means(game, base, subject) for game in judged.judged])}.",
+        f"With {stage.title}, {subject}'s final evaluation return was, against {base}'s, {listed(found)} "
+        f"({_extent(protocol)}): the claim is {judged.kind}, {reach(protocol)}.",
+        f"Mean final returns, {subject} against {base}: {'; '.join(_means(game) for game in judged.judged)}.",
     ]
     if protocol.across:
         across, optims = protocol.across, stage.optims
-        pair = [
-            f"{share(across.iqm[optim].values[0])} [{share(across.iqm[optim].low[0])}, "
-            f"{share(across.iqm[optim].high[0])}] for {result.label(optim)}"
-            for optim in optims
-        ]
-        improvement = across.improvement
+        pair = [f"{band(across.iqm[optim])} for {result.label(optim)}" for optim in optims]
         sentences.append(
             f"Over {counted(len(across.games), 'game')} together, the interquartile mean of normalised returns was "
             f"{listed(pair)}, and a run with {subject} beat one with {base} with probability "
-            f"{share(improvement.values[0])} [{share(improvement.low[0])}, {share(improvement.high[0])}]."
+            f"{band(across.improvement)}."
         )
     return " ".join(sentences)
 
@@ -142,15 +148,18 @@ def verdict_line(protocol: ProtocolResult) -> str:
     return f"{judged.kind} ({reach(protocol)}): {'; '.join(parts)}"
 
 
-def _headline(study: Study, first: ProtocolResult) -> str:
-    claim, under = f"The claim of {title(study)} that {study.claim}", f"under {first.stage.title}"
+def _headline(study: Study, judged: Sequence[ProtocolResult]) -> str:
+    claim = f"The claim of {title(study)} that {study.claim}"
+    kinds = {protocol.protocol.kind for protocol in judged}
+    if len(kinds) > 1:
+        found = [f"{protocol.protocol.kind} with {protocol.stage.title}" for protocol in judged]
+        return f"{claim} depends here on how the two are compared: it is {listed(found)}."
     return {
         NOT_RUN: f"{claim} has not been tested here yet.",
-        REFUTED: f"{claim} does not hold here {under}.",
-        SUPPORTED: f"{claim} holds here {under}, {reach(first)}.",
-        NOT_SUPPORTED: f"{claim} is not supported here {under}: it is neither confirmed in every game judged nor "
-        "contradicted in any.",
-    }[first.protocol.kind]
+        REFUTED: f"{claim} does not hold here.",
+        SUPPORTED: f"{claim} holds here, as far as it was run.",
+        NOT_SUPPORTED: f"{claim} is not supported here: it is neither confirmed in every game nor contradicted in any.",
+    }[kinds.pop() if kinds else NOT_RUN]
 
 
 def reach(protocol: ProtocolResult) -> str:
@@ -161,16 +170,20 @@ def reach(protocol: ProtocolResult) -> str:
     return f"{in_words(judged)} of {counted(total, 'game')} judged"
 
 
-def _seeds(judged: Sequence[Game]) -> str:
-    counts = sorted({arm.n for game in judged for arm in (game.baseline, game.subject)})
-    return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+def _extent(protocol: ProtocolResult) -> str:
+    """`10 seeds each, 999,424 environment steps`, of the games that were judged."""
+    both = [arm for game in protocol.protocol.judged for arm in arms(game)]
+    counts = sorted({arm.n for arm in both})
+    steps = max(summary.steps[-1] for arm in both if (summary := protocol.summary(arm)))
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{seeds} seeds each, {steps:,} environment steps"
 
 
-def _means(game: Game, base: str, subject: str) -> str:
-    assert game.comparison is not None
-    mean = sum(game.baseline.values) / game.baseline.n
+def _means(game: Game) -> str:
+    assert game.comparison is not None and game.adjusted is not None
+    mean, comparison = sum(game.baseline.values) / game.baseline.n, game.comparison
+    p = p_value(game.adjusted)
     return (
-        f"{number(mean + game.comparison.difference)} ({subject}) and {number(mean)} ({base}) in {game.name} "
-        f"(difference {number(game.comparison.difference, sign=True)} {interval(game.comparison.interval, sign=True)}, "
-        f"P({subject} > {base}) = {share(game.comparison.probability)}, p = {p_value(game.adjusted or 0.0)})"
-    ).replace("p = <", "p <")
+        f"{game.name} {number(mean + comparison.difference)} against {number(mean)} (difference "
+        f"{with_interval(comparison.difference, comparison.interval, sign=True)}, p {p if p[0] == '<' else f'= {p}'})"
+    )

@@ -21,8 +21,8 @@ class Stage:
     """A stage that is judged has two optimizers: the claim is about the second, against the first.
 
     `lr` is None for the recipe's own rate, a list for a grid, or the name of the stage that chooses one rate for
-    each experiment and optimizer. `epochs` are nominal, as on the command line; `title` goes
-    on after "under".
+    each experiment and optimizer. `epochs` are nominal, as on the command line; `title` goes on
+    after "with".
     """
 
     name: str

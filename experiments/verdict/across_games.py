@@ -23,7 +23,7 @@ from experiments.verdict.claims import Game, Protocol
 Array = NDArray[Any]
 
 FEWEST_GAMES = 2
-THRESHOLDS = np.linspace(0.0, 2.0, 101)
+THRESHOLDS = 101
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,14 @@ class Band:
 @dataclass(frozen=True)
 class AcrossGames:
     """Aggregates over `games`, by optimizer: interquartile mean and mean of normalised final returns, the share of
-    runs above each of THRESHOLDS, and the interquartile mean at `steps` environment steps. `improvement` is the mean
+    runs above each of `thresholds`, and the interquartile mean at `steps` environment steps. `improvement` is the mean
     over games of P(subject > baseline)."""
 
     games: tuple[str, ...]
     iqm: dict[str, Band]
     mean: dict[str, Band]
     improvement: Band
+    thresholds: Array
     profile: dict[str, Band]
     steps: tuple[int, ...]
     efficiency: dict[str, Band]
@@ -90,6 +91,7 @@ def aggregate(protocol: Protocol, scales: dict[str, Unit], metric: str) -> Acros
     names = [game.baseline.optim for game in games[:1]] + [game.subject.optim for game in games[:1]]
     curves = {name: _curves(games, index, scales, metric) for index, name in enumerate(names)}
     finals = {name: _finals(games, index, scales) for index, name in enumerate(names)}
+    thresholds = np.linspace(0.0, np.ceil(2 * max(scores.max() for scores in finals.values())) / 2, THRESHOLDS)
     steps = {steps for steps, _ in curves.values()}
     if len(steps) > 1:
         raise UserError(f"stage {protocol.stage.name}: both optimizers must be evaluated at the same steps")
@@ -98,7 +100,8 @@ def aggregate(protocol: Protocol, scales: dict[str, Unit], metric: str) -> Acros
         iqm={name: _band(bootstrap.estimate(bootstrap.iqm, scores)) for name, scores in finals.items()},
         mean={name: _band(bootstrap.estimate(np.mean, scores)) for name, scores in finals.items()},
         improvement=_band(bootstrap.estimate(bootstrap.probability_of_improvement, finals[names[1]], finals[names[0]])),
-        profile={name: _band(bootstrap.profile(scores, THRESHOLDS)) for name, scores in finals.items()},
+        thresholds=thresholds,
+        profile={name: _band(bootstrap.profile(scores, thresholds)) for name, scores in finals.items()},
         steps=steps.pop(),
         efficiency={name: _band(bootstrap.estimate(bootstrap.iqm, scores)) for name, (_, scores) in curves.items()},
     )
