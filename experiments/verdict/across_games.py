@@ -68,7 +68,7 @@ def load_random_policy() -> dict[str, float]:
     path = inputs.folder("random_policy") / "returns.yaml"
     try:
         return {game: float(entry["mean_return"]) for game, entry in inputs.read_yaml(path)["games"].items()}
-    except (OSError, KeyError, TypeError) as error:
+    except (OSError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{paths.relative(path)} holds no returns of a random policy: {error!r}") from error
 
 

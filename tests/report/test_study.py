@@ -1,0 +1,255 @@
+"""The pages, tables and figures of a study: what they say for each outcome, and that they say it again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import ppo_records
+import pytest
+import yaml
+
+from experiments.report import study, study_figures, study_words
+from experiments.report import tables as report_tables
+from experiments.schema import paths
+from experiments.schema.errors import UserError
+from experiments.verdict import bootstrap
+from experiments.verdict.statistics import Interval
+
+ROOT = Path(__file__).resolve().parents[2]
+LOW, HIGH = [float(value) for value in range(1, 11)], [float(value) + 200.5 for value in range(10)]
+CLAIM = "The claim of Figure 2 that Adan is better"
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures take longer than all the rest: only the tests of figures draw them."""
+    for draw in ("learning_curves", "over_games"):
+        monkeypatch.setattr(study_figures, draw, lambda result, protocol, stem: [])
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A results folder of its own, and a study of three games in two protocols."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    monkeypatch.setattr(bootstrap, "REPETITIONS", 100)
+    monkeypatch.setattr(study, "load_study", lambda name: ppo_records.STUDY)
+    monkeypatch.setattr(report_tables, "load_study", lambda name: ppo_records.STUDY)
+    (tmp_path / "random_policy").mkdir()
+    measured = {"games": {game: {"mean_return": 0.0} for game in ppo_records.GAMES.values()}}
+    (tmp_path / "random_policy" / "returns.yaml").write_text(yaml.safe_dump(measured))
+    return tmp_path
+
+
+def published(results, **values):
+    """Write the runs of `published`, `hopper=(adam, adan)`, and return all records."""
+    records = []
+    for name, pair in values.items():
+        for optim, finals in zip(("adam", "adan"), pair, strict=True):
+            records += ppo_records.arm(finals, f"ppo_{name}", optim)
+    for record in records:
+        ppo_records.write(results, record)
+    return records
+
+
+def tuned(results, hopper):
+    """Write the grid of Hopper (both optimizers: the highest rate is best) and its tuned runs."""
+    records = []
+    for optim, finals in zip(("adam", "adan"), hopper, strict=True):
+        for rate in (1e-4, 3e-4, 1e-3):
+            values = [rate * 1e5] * 2
+            records += ppo_records.arm(
+                values, "ppo_hopper", optim, 100, epochs=147, rate=None if rate == 3e-4 else rate
+            )
+        records += ppo_records.arm(finals, "ppo_hopper", optim, 200, rate=1e-3)
+    for record in records:
+        ppo_records.write(results, record)
+    return records
+
+
+def quoted(results, records):
+    """The paragraph to quote."""
+    study.make_study("f2", records)
+    [line] = [line for line in (results / "figure2.md").read_text().splitlines() if line.startswith("> ")]
+    return line.removeprefix("> ")
+
+
+def test_nothing_run_is_said_to_be_untested(undrawn, results):
+    text = quoted(results, [])
+    assert text.startswith(f"{CLAIM} has not been tested here yet. Nothing can be said yet with the rate 3e-4 and with")
+    page = (results / "figure2.md").read_text()
+    assert page.count("Verdict on the claim: **not run**.") == 2 and "- Nothing has been run yet." in page
+
+
+def test_a_refuted_claim(undrawn, results):
+    text = quoted(results, published(results, hopper=(HIGH, LOW), swimmer=(LOW, HIGH)))
+    assert text.startswith(f"{CLAIM} does not hold here. With the rate 3e-4, Adan's final evaluation return was, ")
+    assert (
+        "against Adam's, significantly lower in Hopper and significantly higher in Swimmer (10 seeds each, 3,000 "
+        "environment steps): the claim is refuted, two of three games judged." in text
+    )
+    assert "Adan against Adam: Hopper 5.50 against 205 (difference -200 [-202, -197], p < 0.001); Swimmer" in text
+    assert "Over two games together, the interquartile mean of normalised returns was 1.00" in text
+    assert "a run with Adan beat one with Adam with probability 0.50 [0.50, 0.50]." in text
+
+
+def test_a_supported_claim_says_how_far_it_reaches(undrawn, results):
+    text = quoted(results, published(results, hopper=(LOW, HIGH)))
+    assert text.startswith(f"{CLAIM} holds here, as far as it was run.")
+    assert "significantly higher in Hopper (10 seeds each" in text
+    assert "the claim is supported, one of three games judged." in text
+
+
+def test_all_games_judged(undrawn, results):
+    runs = {game: (LOW, HIGH) for game in ("hopper", "swimmer", "halfcheetah")}
+    text = quoted(results, published(results, **runs))
+    assert "significantly higher in HalfCheetah, Hopper and Swimmer" in text
+    assert "the claim is supported, all three games judged." in text
+
+
+def test_no_difference_says_what_could_have_been_found(undrawn, results):
+    text = quoted(results, published(results, hopper=(LOW, [value + 0.5 for value in LOW[:7]])))
+    assert text.startswith(f"{CLAIM} is not supported here: it is neither confirmed in every game nor contradicted")
+    assert "not detectably different in Hopper (7 to 10 seeds each" in text
+    page = (results / "figure2.md").read_text()
+    assert "Not all seeds have ended: Hopper (Adam 10 of 10, Adan 7 of 10). From 6 seeds of each on" in page
+    assert "**More seeds.** With the rate 3e-4, no difference was detected in Hopper; the smallest difference" in page
+    assert "HalfCheetah and Swimmer are missing." in page
+
+
+def test_protocols_that_disagree(undrawn, results):
+    records = published(results, hopper=(HIGH, LOW)) + tuned(results, (LOW, HIGH))
+    text = quoted(results, records)
+    assert text.startswith(
+        f"{CLAIM} depends here on how the two are compared: it is refuted with the rate 3e-4 and supported with chosen"
+    )
+    page = (results / "figure2.md").read_text()
+    assert "better rate may lie beyond it: Hopper (Adam 1e-3, the highest), Hopper (Adan 1e-3, the highest)." in page
+    tables = (results / "tables" / "f2.md").read_text()
+    assert " | 1e-4  | 3e-4  | 1e-3 | chosen " in tables
+    assert "| Hopper | Adam | 10.0  | 30.0  | 100  | 1e-3 (highest of the grid) |" in tables
+
+
+def test_too_few_seeds_are_shown_and_not_judged(undrawn, results):
+    text = quoted(results, published(results, hopper=(LOW, HIGH[:5])))
+    assert text.startswith(f"{CLAIM} has not been tested here yet.")
+    page = (results / "figure2.md").read_text()
+    assert "**not run: too few seeds yet in Hopper**" in page and "| too few seeds |" in page
+
+
+def test_csv_has_a_row_for_every_seed_with_its_run(undrawn, results):
+    records = published(results, hopper=(HIGH, LOW)) + tuned(results, (LOW, HIGH))
+    study.make_study("f2", records)
+    rows = list(csv.DictReader(io.StringIO((results / "tables" / "f2.csv").read_text())))
+    assert sorted(row["run"] for row in rows) == sorted(record["run"] for record in records)
+    [row] = [row for row in rows if (row["stage"], row["optim"], row["seed"]) == ("published", "adan", "3")]
+    assert (row["game"], row["lr"], float(row["final"]), row["verdict"]) == ("Hopper", "0.0003", LOW[3], "worse")
+    assert float(row["curve_mean"]) == pytest.approx(LOW[3] * (0.375 + 0.75) / 2)
+    assert {row["verdict"] for row in rows if row["stage"] == "tuning"} == {""}
+
+
+def test_the_same_records_give_the_same_bytes(results):
+    records = published(results, hopper=(HIGH, LOW), swimmer=(LOW, HIGH))
+    first = {path: path.read_bytes() for path in study.make_study("f2", records)}
+    again = {path: path.read_bytes() for path in study.make_study("f2", records[::-1])}
+    assert [path.name for path in again if again[path] != first.get(path)] == []
+    assert sorted(path.name for path in first) == [
+        "f2.csv",
+        "f2.md",
+        "f2.tex",
+        "figure2.md",
+        "figure2_published.png",
+        "figure2_published.svg",
+        "figure2_published_over_games.png",
+        "figure2_published_over_games.svg",
+    ]
+    linked = (results / "figure2.md").read_text()
+    assert all(f"(figures/{path.name})" in linked for path in first if path.suffix == ".png")
+
+
+def test_a_game_with_one_optimizer_is_drawn_and_nothing_without_runs(results):
+    assert study.make_study("f2", []) and not (results / "figures").exists()
+    written = study.make_study("f2", published(results, hopper=(LOW[:1], [])))
+    assert [path.name for path in written if path.parent.name == "figures"] == [
+        "figure2_published.png",
+        "figure2_published.svg",
+    ]
+
+
+def test_latex_tables_are_balanced(undrawn, results):
+    study.make_study("f2", published(results, hopper=(HIGH, LOW), swimmer=(LOW, HIGH)))
+    text = (results / "tables" / "f2.tex").read_text()
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
+    assert text.count(r"\label{tab:f2-published-") == len(set(text.split(r"\label{")[1:])) == 3
+
+
+def test_the_index_counts_games_judged(undrawn, results, monkeypatch):
+    published(results, hopper=(HIGH, LOW))
+    monkeypatch.setattr(report_tables, "table_names", lambda: [])
+    monkeypatch.setattr(report_tables, "study_names", lambda: ["f2"])
+    assert results / "figure2.md" in report_tables.make_tables()
+    index = (results / "tables" / "README.md").read_text()
+    assert "| published | 1 of 3       | refuted   |" in index and "| tuned     | 0 of 3       | not run   |" in index
+
+
+def test_without_the_extra_a_study_is_left_out_unless_it_is_asked_for(undrawn, results, monkeypatch):
+    monkeypatch.setattr(report_tables, "table_names", lambda: [])
+    monkeypatch.setattr(report_tables, "study_names", lambda: ["f2"])
+    monkeypatch.setattr(study, "find_spec", lambda name: None if name == "rliable" else "found")
+    assert report_tables.make_tables() == [results / "tables" / "README.md"]
+    with pytest.raises(UserError, match=r"f2: not written, .* need rliable: pip install -e '\.\[figures\]'"):
+        report_tables.make_tables(["f2"])
+
+
+BLOCKED = """
+import sys
+from importlib.machinery import PathFinder
+
+class Blocked(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        found = {"rliable", "matplotlib", "pandas"}
+        return None if name.partition(".")[0] in found else PathFinder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Blocked if finder is PathFinder else finder for finder in sys.meta_path]
+sys.argv = ["make_tables.py", *sys.argv[1:]]
+import runpy
+runpy.run_path("scripts/make_tables.py", run_name="__main__")
+"""
+
+
+def test_the_script_writes_the_tables_and_says_what_it_leaves_out(tmp_path):
+    """In a process that cannot import the extra, whatever is installed here."""
+    environment = {"ADAN_RESULTS": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin"}
+    command = [sys.executable, "-c", BLOCKED]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "f2: not written, its statistics and figures need rliable and matplotlib: pip install" in done.stderr
+    assert (tmp_path / "tables" / "t4.md").exists() and not (tmp_path / "tables" / "f2.md").exists()
+    assert "[f2](f2.md)" in (tmp_path / "tables" / "README.md").read_text()
+    named = subprocess.run([*command, "f2"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert named.returncode == 2 and named.stderr.startswith("error: f2: not written")
+
+
+@pytest.mark.parametrize(
+    ("value", "ends", "text"),
+    [
+        (1620.4, Interval(1486.1, 1754.2), "1620 [1486, 1754]"),
+        (-349.0, Interval(-717.0, 19.8), "-349 [-717, +20]"),
+        (0.507, Interval(-0.18, 1.19), "+0.51 [-0.18, +1.19]"),
+        (-4.9, None, "-4.90"),
+    ],
+)
+def test_numbers_beside_their_interval(value, ends, text):
+    assert study_words.with_interval(value, ends, sign="+" in text) == text
+
+
+def test_words():
+    assert study_words.listed([]) == "" and study_words.listed(["A"]) == "A"
+    assert study_words.listed(["A", "B", "C"]) == "A, B and C"
+    assert (study_words.counted(1, "game"), study_words.counted(8, "game")) == ("one game", "eight games")
+    assert [study_words.rate(value) for value in (3e-4, 1e-3, 2.5e-3, None)] == ["3e-4", "1e-3", "2.5e-3", "-"]
+    assert (study_words.p_value(0.0004), study_words.p_value(0.0235)) == ("< 0.001", "0.024")

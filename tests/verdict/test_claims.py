@@ -1,0 +1,188 @@
+"""Which runs fill an arm, which rate was chosen, and what is said of a game and of the claim as a whole."""
+
+from __future__ import annotations
+
+import statistics
+
+import ppo_records
+import pytest
+
+from experiments.schema import paths
+from experiments.schema.errors import UserError
+from experiments.schema.studies import Stage
+from experiments.verdict import claims
+from experiments.verdict.arms import make_arm, read_curves
+from experiments.verdict.tuning import choose_rate
+
+METRIC = "episode_return"
+LOW, HIGH = [float(value) for value in range(10)], [float(value) + 100.5 for value in range(10)]
+
+
+def published(**values):
+    """The protocol judged from final returns: `hopper=(adam, adan)`."""
+    records = []
+    for name, pair in values.items():
+        for optim, finals in zip(("adam", "adan"), pair, strict=True):
+            records += ppo_records.arm(finals, f"ppo_{name}", optim)
+    return claims.judge_stage(ppo_records.STUDY, ppo_records.PUBLISHED, records)
+
+
+def kinds(protocol):
+    return {game.name: game.kind for game in protocol.games}
+
+
+def test_only_finished_unchanged_runs_of_the_stage_fill_an_arm():
+    strays = [
+        ppo_records.record(1.0, seed=1, status="partial"),
+        ppo_records.record(2.0, seed=2, scale="mini"),
+        ppo_records.record(3.0, seed=3, epochs=147),
+        ppo_records.record(4.0, seed=4, recipe="tianshou"),
+        ppo_records.record(5.0, seed=50),
+        ppo_records.record(6.0, seed=6, rate=1e-3),
+        ppo_records.record(7.0, seed=7, overrides=["clip_grad_norm=9"]),
+        ppo_records.record(8.0, seed=8, exp="ppo_swimmer"),
+        ppo_records.record(9.0, seed=9, optim="adan"),
+    ]
+    made = make_arm(ppo_records.PUBLISHED, "ppo_hopper", "adam", [ppo_records.record(0.5), *strays], METRIC)
+    assert (made.values, made.rate, made.complete) == ((0.5,), 3e-4, False)
+
+
+def test_a_repeated_seed_counts_once_and_a_run_without_a_finite_return_not_at_all():
+    first = ppo_records.record(1.0, seed=3)
+    second = ppo_records.record(2.0, seed=3) | {"run": first["run"] + "-attempt2"}
+    lost = ppo_records.record(float("nan"), seed=4)
+    made = make_arm(ppo_records.PUBLISHED, "ppo_hopper", "adam", [second, first, lost], METRIC)
+    assert made.values == (2.0,) and made.without_value == (lost["run"],)
+
+
+def tuning(**means):
+    """Two seeds at each rate of the grid, one below its mean and one above."""
+    records = []
+    for name, mean in means.items():
+        rate = float(name.removeprefix("lr").replace("_", "-"))
+        for seed, value in ((100, mean - 1), (101, mean + 1)):
+            records.append(ppo_records.record(value, seed=seed, epochs=147, rate=None if rate == 3e-4 else rate))
+    return records
+
+
+def chosen(records):
+    return choose_rate(records, ppo_records.TUNING, "ppo_hopper", "adam")
+
+
+def test_the_rate_with_the_best_mean_over_tuning_seeds_is_chosen():
+    choice = chosen(tuning(lr1e_4=5, lr3e_4=9, lr1e_3=7))
+    assert choice is not None
+    rate, means = choice
+    assert (rate, means) == (3e-4, {1e-4: 5.0, 3e-4: 9.0, 1e-3: 7.0})
+    assert choice.at_edge == ""
+
+
+def test_of_equal_rates_the_smaller_is_chosen_and_an_edge_is_told():
+    choice = chosen(tuning(lr1e_4=9, lr3e_4=9, lr1e_3=9))
+    assert choice is not None and (choice.rate, choice.at_edge) == (1e-4, "lowest")
+    best = chosen(tuning(lr1e_4=1, lr3e_4=2, lr1e_3=3))
+    assert best is not None and (best.rate, best.at_edge) == (1e-3, "highest")
+
+
+def test_nothing_is_chosen_while_a_run_of_the_grid_is_missing():
+    assert chosen(tuning(lr1e_4=5, lr3e_4=9, lr1e_3=7)[:-1]) is None
+    assert chosen([]) is None
+
+
+def test_a_rate_at_which_a_run_diverged_is_never_chosen():
+    records = tuning(lr1e_4=5, lr3e_4=6, lr1e_3=100)
+    records[-1] = ppo_records.record(float("nan"), seed=101, epochs=147, rate=1e-3)
+    choice = chosen(records)
+    assert choice is not None and choice.rate == 3e-4
+
+
+def test_a_stage_without_a_list_of_rates_has_no_choice():
+    with pytest.raises(UserError, match="published has no list of rates"):
+        choose_rate([], ppo_records.PUBLISHED, "ppo_hopper", "adam")
+
+
+@pytest.mark.parametrize(
+    ("pair", "kind"),
+    [
+        ((LOW, HIGH), claims.BETTER),
+        ((HIGH, LOW), claims.WORSE),
+        ((LOW, [value + 0.5 for value in LOW]), claims.NO_DIFFERENCE),
+        ((LOW, HIGH[:6]), claims.BETTER),
+        ((LOW, HIGH[:5]), claims.TOO_FEW),
+        ((LOW, []), claims.TOO_FEW),
+    ],
+)
+def test_the_verdict_on_a_game(pair, kind):
+    protocol = published(hopper=pair)
+    assert kinds(protocol) == {"HalfCheetah": "not run", "Hopper": kind, "Swimmer": "not run"}
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ({}, "not run"),
+        ({"hopper": (LOW, HIGH[:5])}, "not run"),
+        ({"hopper": (LOW, HIGH), "swimmer": (LOW, HIGH)}, claims.SUPPORTED),
+        ({"hopper": (LOW, HIGH), "swimmer": (LOW, LOW[::-1])}, claims.NOT_SUPPORTED),
+        ({"hopper": (LOW, HIGH), "swimmer": (HIGH, LOW)}, claims.REFUTED),
+    ],
+)
+def test_the_verdict_on_the_claim(values, kind):
+    assert published(**values).kind == kind
+
+
+def test_p_is_corrected_over_the_games_that_are_judged():
+    """p = 0.029 in one game: significant alone, not beside another game without a difference."""
+    shifted = [value + 3.5 for value in LOW]
+    alone = published(hopper=(LOW, shifted))
+    beside = published(hopper=(LOW, shifted), swimmer=(LOW, [value + 0.5 for value in LOW]))
+    assert alone.games[1].comparison == beside.games[1].comparison
+    assert (alone.games[1].kind, beside.games[1].kind) == (claims.BETTER, claims.NO_DIFFERENCE)
+    assert beside.games[1].adjusted == pytest.approx(2 * alone.games[1].adjusted)
+    assert beside.games[1].detectable > alone.games[1].detectable
+
+
+def test_tuned_arms_hold_fresh_seeds_at_the_chosen_rate_only():
+    stage, study = ppo_records.TUNED, ppo_records.STUDY
+    records = tuning(lr1e_4=5, lr3e_4=6, lr1e_3=7)
+    assert not claims.judge_stage(study, stage, records).begun
+    records += ppo_records.arm(HIGH, "ppo_hopper", "adam", 200, rate=1e-3)
+    records += ppo_records.arm(LOW, "ppo_hopper", "adam", 200, rate=1e-4)
+    protocol = claims.judge_stage(study, stage, records)
+    [game] = [game for game in protocol.games if game.name == "Hopper"]
+    assert (game.baseline.rate, game.baseline.values, game.subject.rate) == (1e-3, tuple(HIGH), None)
+    assert protocol.choices["ppo_hopper", "adam"].rate == 1e-3 and protocol.choices["ppo_hopper", "adan"] is None
+
+
+def test_every_stage_but_the_grid_is_judged_and_two_optimizers_are_compared():
+    assert [protocol.stage.name for protocol in claims.judge_study(ppo_records.STUDY, [])] == ["published", "tuned"]
+    alone = Stage("alone", ["ppo_hopper"], ["adam"], "cleanrl", 488, [0])
+    with pytest.raises(UserError, match="compares two optimizers, not 1"):
+        claims.judge_stage(ppo_records.STUDY, alone, [])
+
+
+def test_curves_are_read_from_the_events_that_were_sealed(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    records = ppo_records.arm([40.0, 80.0], "ppo_hopper", "adam")
+    for record in records:
+        path = ppo_records.write(tmp_path, record)
+    made = make_arm(ppo_records.PUBLISHED, "ppo_hopper", "adam", records, METRIC)
+    assert read_curves(made, METRIC) == ((1000, 2000, 3000), [(10.0, 20.0, 40.0), (20.0, 40.0, 80.0)])
+    (path.parent / "events.jsonl").write_text('{"kind":"end","hash":"of another run"}\n')
+    with pytest.raises(UserError, match=r"seed1: there is no events\.jsonl that ends as its record says"):
+        read_curves(made, METRIC)
+
+
+def test_curves_at_different_steps_are_not_averaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    records = ppo_records.arm([40.0, 80.0], "ppo_hopper", "adam")
+    for record, heights in zip(records, ([0.5, 1.0], [0.2, 0.5, 1.0]), strict=True):
+        ppo_records.write(tmp_path, record, heights)
+    made = make_arm(ppo_records.PUBLISHED, "ppo_hopper", "adam", records, METRIC)
+    with pytest.raises(UserError, match="evaluated at different steps"):
+        read_curves(made, METRIC)
+
+
+def test_the_mean_difference_is_of_means():
+    [game] = [game for game in published(hopper=(LOW, HIGH)).games if game.comparison]
+    assert game.comparison.difference == pytest.approx(statistics.fmean(HIGH) - statistics.fmean(LOW))
