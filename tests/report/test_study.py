@@ -129,8 +129,8 @@ def test_protocols_that_disagree(undrawn, results):
     page = (results / "figure2.md").read_text()
     assert "better rate may lie beyond it: Hopper (Adam 1e-3, the highest), Hopper (Adan 1e-3, the highest)." in page
     tables = (results / "tables" / "f2.md").read_text()
-    assert " | 1e-4  | 3e-4  | 1e-3 | chosen " in tables
-    assert "| Hopper | Adam | 10.0  | 30.0  | 100  | 1e-3 (highest of the grid) |" in tables
+    assert "| game   |      | 1e-4 | 3e-4 | 1e-3 | chosen                     |" in tables
+    assert "| Hopper | Adam | 10.0 | 30.0 | 100  | 1e-3 (highest of the grid) |" in tables
 
 
 def test_too_few_seeds_are_shown_and_not_judged(undrawn, results):
