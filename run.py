@@ -24,11 +24,19 @@ def main(arguments: list[str]) -> int:
             return listing.show_optimizers()
         if joined.is_rank():
             return joined.run(arguments, configurations)
-        from experiments.launch.dispatch import dispatch
+        from experiments.schema.overrides import parse
+        from experiments.schema.study_points import ask_for_a_study
 
-        configs = configurations(arguments)
-        trains = configs[0].launch.name != "plan"
-        status = dispatch(configs)
+        points = parse(arguments)
+        trains = points[0].choices.get("launch") != "plan"
+        if ask_for_a_study(points):
+            from experiments.launch import stages
+
+            status = stages.run(points)
+        else:
+            from experiments.launch.dispatch import dispatch
+
+            status = dispatch(configurations(arguments))
         print(end="", flush=True)
         return status
     except UserError as error:

@@ -1,7 +1,8 @@
-"""Which runs of a command train as one batch in one process: those that differ in nothing but the seed."""
+"""Which runs of a command train as one batch in one process: those that differ in seed and learning rate alone."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 
 from experiments.optimizers import registry
@@ -12,17 +13,25 @@ from experiments.tasks import OF_SEVERAL_SEEDS
 
 
 def seed_batches(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
-    """Cut runs into batches of at most `launch.seeds_per_process`, in the order in which they come."""
+    """Cut runs into batches of at most `launch.seeds_per_process` seeds, at every learning rate that they are asked
+    for at, in the order in which they come; runs of one rate stand side by side."""
     batches: list[list[RunConfig]] = []
     filling: dict[str, list[RunConfig]] = {}
     for config in configs:
-        digest = config_digest(config)
-        batch = filling.get(digest)
-        if batch is None or len(batch) == config.launch.seeds_per_process:
-            batch = filling[digest] = []
+        size, alike = config.launch.seeds_per_process, _but_for_the_rate(config)
+        batch = filling.get(alike)
+        if batch is None or size == 1 or len({other.seed for other in batch} | {config.seed}) > size:
+            batch = filling[alike] = []
             batches.append(batch)
         batch.append(config)
-    return batches
+    return [sorted(batch, key=lambda config: config.optim["lr"]) for batch in batches]
+
+
+def _but_for_the_rate(config: RunConfig) -> str:
+    """What runs of a batch have in common."""
+    alike = copy.copy(config)
+    alike.optim = {**config.optim, "lr": 0.0}
+    return config_digest(alike)
 
 
 def require_elementwise(configs: Iterable[RunConfig]) -> None:

@@ -31,6 +31,7 @@ Importing this package imports no torch, so names and facts answer at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments.optimizers.facts import OptimizerInfo
@@ -43,16 +44,17 @@ if TYPE_CHECKING:
 __all__ = ["OptimizerInfo", "build", "describe", "info", "names", "register", "resolve"]
 
 
-def build(optim: dict[str, Any], module: nn.Module) -> Optimizer:
+def build(optim: dict[str, Any], module: nn.Module, rates: Sequence[float] = ()) -> Optimizer:
     """Build the optimizer that `optim` describes (`name`, `decay_bias_and_norm`, its hyper-parameters).
 
     `module` is the bare model (not wrapped by DDP or `torch.compile`: parameter names decide about weight decay).
+    `rates` are those of the runs [S] whose parameters are stacked in it, where they differ (element-wise optimizers).
     Absent hyper-parameters take the registry's defaults. Raises UserError for an unknown name or key, or for a
     value that the optimizer refuses.
     """
     from experiments.optimizers.building import build as build_optimizer
 
-    return build_optimizer(optim, module)
+    return build_optimizer(optim, module, rates)
 
 
 def describe(optimizer: Optimizer) -> dict[str, Any]:

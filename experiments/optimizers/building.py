@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -13,17 +13,21 @@ from experiments.optimizers.muon import MuonWithAdamW
 from experiments.optimizers.parameter_groups import parameter_groups
 from experiments.optimizers.registry import resolve
 from experiments.optimizers.sam import SAM
+from experiments.optimizers.stacked_runs import hand_over_gradients, rows_with_rates
 from experiments.schema.errors import UserError
 
 
-def build(optim: Mapping[str, Any], module: nn.Module) -> Optimizer:
+def build(optim: Mapping[str, Any], module: nn.Module, rates: Sequence[float] = ()) -> Optimizer:
     """See `experiments.optimizers.build`."""
     entry, settings, decay_bias_and_norm = resolve(optim)
     groups = parameter_groups(module, settings.get("weight_decay", 0.0), decay_bias_and_norm)
+    own = rows_with_rates(groups, rates)
     try:
-        optimizer = entry.build(groups, **settings)
+        optimizer = entry.build(own, **settings)
     except (ValueError, NotImplementedError) as error:
         raise UserError(f"optim={entry.name} refuses its hyper-parameters {settings}: {error}") from error
+    if len(own) > len(groups):
+        hand_over_gradients(optimizer, groups)
     optimizer.registry_name = entry.name  # type: ignore[attr-defined]
     return optimizer
 

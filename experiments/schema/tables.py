@@ -76,6 +76,8 @@ def expand(point: Point, configs: Path = paths.CONFIGS) -> list[Point]:
     Other choices beside the table (`optim=adan`) pick the cells that have them; values apply to every cell.
     """
     name = point.choices.get("table")
+    if "stage" in point.choices:
+        raise UserError(f"stage={point.choices['stage']} (command line): only a study has stages, such as table=f2")
     if name is None:
         return [point]
     table = load_table(names.require("table", name, "command line", configs), configs)

@@ -1,37 +1,63 @@
-"""Runs of several seeds that train as one batch must stay together until they end."""
+"""Runs that train as one batch, of several seeds and perhaps learning rates, must stay together until they end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from experiments.record.run_directory import RunDirectory
 from experiments.record.timing import read_lines
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 
+Member = tuple[RunConfig, RunDirectory]
 
-def refuse_other_seeds(members: Sequence[tuple[RunConfig, RunDirectory]]) -> None:
-    """Raise UserError for an unfinished run that was begun alone, or with other seeds than these.
 
-    Their checkpoints are one, and results depend on the size of the batch by rounding.
+def together(members: Sequence[Member]) -> dict[str, Any]:
+    """What a run's files say of the batch that it trains in: the seeds of its runs, and where they differ their
+    learning rates. Empty for a run alone."""
+    if len(members) == 1:
+        return {}
+    rates = [config.optim["lr"] for config, _ in members]
+    facts: dict[str, Any] = {"seeds": [config.seed for config, _ in members]}
+    return facts if len(set(rates)) == 1 else {**facts, "learning_rates": rates}
+
+
+def refuse_other_members(members: Sequence[Member]) -> None:
+    """Raise UserError for an unfinished run that was begun alone, or in a batch other than this.
+
+    The checkpoints of a batch are one, and results depend on its size by rounding.
     """
-    seeds = [config.seed for config, _ in members]
-    for _, directory in members:
+    facts = together(members)
+    for config, directory in members:
         if directory.status() == "finished":
             continue
-        begun = _begun_with(directory) or seeds
-        if begun == seeds:
+        begun = _begun_with(directory)
+        if begun is None or begun == facts:
             continue
-        size, listed = len(begun), ",".join(map(str, begun))
-        again = f"-m seed={listed} launch.seeds_per_process={size}" if size > 1 else f"seed={listed} alone"
+        alone = {"seeds": [config.seed]}
         raise UserError(
-            f"run {directory.name} was begun in one process with seeds {begun}, not {seeds}: go on with {again}, or "
-            "move its directory away to start it again"
+            f"run {directory.name} was begun in one process with {_said(begun or alone)}, not {_said(facts or alone)}: "
+            f"go on with {_again(begun or alone)}, or move its directory away to start it again"
         )
 
 
-def _begun_with(directory: RunDirectory) -> list[int] | None:
-    """Seeds of the process that had the run last, None for a run that no process had."""
+def _begun_with(directory: RunDirectory) -> dict[str, Any] | None:
+    """`together` of the process that had the run last, None for a run that no process had."""
     content = directory.timing_path.read_bytes() if directory.timing_path.exists() else b""
     starts = [line for line in read_lines(content) if line["kind"] in ("start", "restart")]
-    return starts[-1].get("seeds", [directory.config().seed]) if starts else None
+    return {key: starts[-1][key] for key in ("seeds", "learning_rates") if key in starts[-1]} if starts else None
+
+
+def _said(facts: dict[str, Any]) -> str:
+    text = f"seeds {facts['seeds']}"
+    return f"{text} at learning rates {facts['learning_rates']}" if "learning_rates" in facts else text
+
+
+def _again(facts: dict[str, Any]) -> str:
+    seeds = list(dict.fromkeys(facts["seeds"]))
+    if len(facts["seeds"]) == 1:
+        return f"seed={seeds[0]} alone"
+    rates = ",".join(f"{rate:g}" for rate in dict.fromkeys(facts.get("learning_rates", [])))
+    each = f" optim.lr={rates}" if rates else ""
+    return f"-m seed={','.join(map(str, seeds))}{each} launch.seeds_per_process={len(seeds)}"

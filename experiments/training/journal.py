@@ -12,6 +12,7 @@ from experiments.record.run_directory import RunDirectory
 from experiments.record.timing import Timing
 from experiments.record.trackers import open_tracker
 from experiments.schema.config import RunConfig
+from experiments.training.batched_seeds import together
 from experiments.training.task import EachSeed
 
 
@@ -73,14 +74,13 @@ class Journals:
 
     def __init__(self, members: Sequence[tuple[RunConfig, RunDirectory]], writes: bool) -> None:
         self.writes = writes
-        self.seeds = [config.seed for config, _ in members]
+        self._facts = together(members)
         self._journals = [Journal(config, directory, writes) for config, directory in members]
 
     def go_back(self, positions: Sequence[dict[str, Any] | None], update: int) -> None:
-        """As `Journal.go_back`, each to its own position; the wall-clock files say which seeds train together."""
-        facts = {"seeds": self.seeds} if len(self.seeds) > 1 else {}
+        """As `Journal.go_back`, each to its own position; the wall-clock files say which runs train together."""
         for journal, position in zip(self._journals, positions, strict=True):
-            journal.go_back(position, update, **facts)
+            journal.go_back(position, update, **self._facts)
 
     def event(self, kind: str, **values: Any) -> None:
         """As `Journal.event`; of a value that is `EachSeed` every run gets its own."""
@@ -99,7 +99,7 @@ class Journals:
             journal.start_clock()
 
     def epoch(self, epoch: int, update: int, samples: int) -> None:
-        """As `Journal.epoch`; `samples` are those of one seed."""
+        """As `Journal.epoch`; `samples` are those of one run."""
         for journal in self._journals:
             journal.epoch(epoch, update, samples)
 

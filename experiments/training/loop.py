@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from experiments import optimizers
 from experiments.optimizers.schedules import rate_of_update
+from experiments.optimizers.stacked_runs import set_rates
 from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import seal
 from experiments.schema.budget import stop_update
@@ -27,7 +28,7 @@ from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
 from experiments.training import checkpoint, memory, parallel
-from experiments.training.batched_seeds import refuse_other_seeds
+from experiments.training.batched_seeds import refuse_other_members, together
 from experiments.training.interruption import Interruption
 from experiments.training.journal import Journals
 from experiments.training.precision import autocast, gradient_scaler, prepare
@@ -96,13 +97,14 @@ class Run:
         self.config, self.directory, self.task, self.part = config, directory, task, part
         self.members: list[Member] = [(config, directory), *others]
         self.seeds = [member.seed for member, _ in self.members]
-        refuse_other_seeds(self.members)
+        self.peak_rates = [member.optim["lr"] for member, _ in self.members]
+        refuse_other_members(self.members)
         self.total_updates = task.updates_per_epoch * config.total_epochs
         self.stop = min(self.total_updates, stop_update(config.stop_at, task.updates_per_epoch) or self.total_updates)
         memory.reset_peak(part.device)
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)
-        self.optimizer = optimizers.build(config.optim, task.module)
+        self.optimizer = optimizers.build(config.optim, task.module, self.peak_rates)
         self.ema = ModelEmaV3(task.module, decay=config.ema_decay) if config.ema_decay else None
         self.scaler = gradient_scaler(config.precision, part.device)
         self.step = Step(
@@ -131,8 +133,7 @@ class Run:
         self.journal.go_back(_listed(state["events"]) if state else [None] * len(self.seeds), self.update)
         if state is None:
             self._begin()
-        seeds = f"seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}"
-        title = f"{self.config.exp} {self.config.optim['name']} {seeds}"
+        title = f"{self.config.exp} {self.config.optim['name']} {_which(self.members)}"
         self.progress = RunProgress(title, self.total_updates, self.update, self.part.rank == 0)
         for path in refused if self.journal.writes else ():
             checkpoint.set_aside(path)
@@ -153,11 +154,8 @@ class Run:
         """Perform updates up to `until`; return False when an interruption ended them before."""
         while self.update < until:
             epoch, position = divmod(self.update, self.task.updates_per_epoch)
-            learning_rate = rate_of_update(
-                self.config.schedule, self.config.optim["lr"], self.update + 1, self.task.updates_per_epoch
-            )
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate
+            self.rates = self._rates_of(self.update + 1)
+            set_rates(self.optimizer, self.rates)
             losses, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
             self.update += 1
             if self.ema is not None:
@@ -173,10 +171,16 @@ class Run:
                 return False
         return True
 
+    def _rates_of(self, update: int) -> list[float]:
+        """The learning rate of each run."""
+        schedule, length = self.config.schedule, self.task.updates_per_epoch
+        of_peak = {peak: rate_of_update(schedule, peak, update, length) for peak in set(self.peak_rates)}
+        return [of_peak[peak] for peak in self.peak_rates]
+
     def _begin(self) -> None:
         self.journal.event(
             "begin",
-            config_digest=config_digest(self.config),
+            config_digest=EachSeed(config_digest(member) for member, _ in self.members),
             seed=EachSeed(self.seeds),
             parameters=sum(parameter.numel() for parameter in self.task.module.parameters()) // len(self.seeds),
             total_updates=self.total_updates,
@@ -185,9 +189,8 @@ class Run:
 
     def _end_epoch(self, epoch: int) -> None:
         last = self.update == self.total_updates
-        rate_used = float(self.optimizer.param_groups[0]["lr"])
         mean_loss = EachSeed(total / self.epoch_count for total in self.epoch_loss)
-        self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=rate_used)
+        self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=EachSeed(self.rates))
         self.epoch_loss, self.epoch_count = [0.0] * len(self.seeds), 0
         self.journal.epoch(epoch, self.update, self.samples)
         self.samples = 0
@@ -230,7 +233,6 @@ class Run:
         return self.task.module.agents() if len(self.seeds) > 1 else [self.task.module]  # type: ignore[operator]
 
     def _seal(self, member: Member, status: str, digest: str) -> Path:
-        together = {"seeds": self.seeds} if len(self.seeds) > 1 else {}
         return seal(
             member[1],
             status=status,
@@ -248,7 +250,7 @@ class Run:
                 "ranks": self.part.world_size,
                 "micro_batch": self.part.micro_batch,
                 "batch_norm": any(isinstance(module, _BatchNorm) for module in self.task.module.modules()),
-                **together,
+                **together(self.members),
             },
             peak_memory_bytes=memory.peak_bytes(),
             accelerator=memory.accelerator(self.part.device, self.part.world_size),
@@ -297,6 +299,13 @@ class Run:
         if state["optimizer_ran"] != optimizers.describe(self.optimizer):
             before, now = state["optimizer_ran"], optimizers.describe(self.optimizer)
             self.journal.note("optimizer_changed", before=before, now=now)
+
+
+def _which(members: Sequence[Member]) -> str:
+    seeds = sorted({config.seed for config, _ in members})
+    rates = sorted({config.optim["lr"] for config, _ in members})
+    text = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    return text if len(rates) == 1 else f"{text}, lr {', '.join(f'{rate:g}' for rate in rates)}"
 
 
 def _listed(value: Any) -> list[Any]:

@@ -53,9 +53,11 @@ class Step:
         shares = self._gradients(update, batches, passage=0)
         *losses, leaving = parallel.sum_over_ranks([*shares, float(leave())], self.part.device)
         if not all(map(math.isfinite, losses)):
-            loss = next(loss for loss in losses if not math.isfinite(loss))
+            index, loss = next((index, loss) for index, loss in enumerate(losses) if not math.isfinite(loss))
+            whose = f" of run {index + 1} of the batch" if len(losses) > 1 else ""
+            rates = sorted({float(group["lr"]) for group in self.optimizer.param_groups})
             raise NonFiniteLoss(
-                f"loss is {loss} at update {update}, learning rate {float(self.optimizer.param_groups[0]['lr']):g}; "
+                f"loss{whose} is {loss} at update {update}, learning rate {', '.join(f'{rate:g}' for rate in rates)}; "
                 f"{first_non_finite(self.optimizer)}"
             )
         if isinstance(self.optimizer, SAM):

@@ -33,7 +33,7 @@ class Loss:
 
 
 class EachSeed(tuple):
-    """One value for each seed of a task that trains several at once, in their order."""
+    """One value for each run of a batch, in their order: for each seed, and where rates differ for each rate's seeds."""
 
 
 class Task(Protocol):

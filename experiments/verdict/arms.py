@@ -58,10 +58,16 @@ class Arm:
 
 
 def make_arm(
-    stage: Stage, exp: str, optim: str, records: Iterable[dict[str, Any]], metric: str, rate: float | None = None
+    stage: Stage,
+    exp: str,
+    optim: str,
+    records: Iterable[dict[str, Any]],
+    metric: str,
+    rate: float | None = None,
+    scale: str = "paper",
 ) -> Arm:
     """The arm of `stage` for `exp` and `optim`: at `rate` where the stage has several, else at the recipe's own."""
-    runs = [record for record in records if belongs(record, stage, exp, optim, rate)]
+    runs = [record for record in records if belongs(record, stage, exp, optim, rate, scale)]
     latest = of_record.latest_attempts(runs)
     kept = of_record.one_configuration(latest) if latest else []
     valued = [record for record in kept if of_record.value(record, metric) is not None]
@@ -77,10 +83,12 @@ def make_arm(
     )
 
 
-def belongs(record: dict[str, Any], stage: Stage, exp: str, optim: str, rate: float | None) -> bool:
-    """Whether `record` is a finished run at paper scale of this arm, changed on the command line in nothing but the
+def belongs(
+    record: dict[str, Any], stage: Stage, exp: str, optim: str, rate: float | None, scale: str = "paper"
+) -> bool:
+    """Whether `record` is a finished run of this arm at `scale`, changed on the command line in nothing but the
     rate, and in that only where `rate` asks for one."""
-    wanted = (exp, optim, stage.recipe, stage.epochs, "paper", "finished")
+    wanted = (exp, optim, stage.recipe, stage.epochs, scale, "finished")
     if tuple(record[key] for key in ("exp", "optim", "recipe", "epochs", "scale", "status")) != wanted:
         return False
     changed = {text.partition("=")[0] for text in of_record.overrides(record)}

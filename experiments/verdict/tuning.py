@@ -28,7 +28,12 @@ class Choice(NamedTuple):
 
 
 def choose_rate(
-    records: Iterable[dict[str, Any]], stage: Stage, exp: str, optim: str, metric: str = METRIC
+    records: Iterable[dict[str, Any]],
+    stage: Stage,
+    exp: str,
+    optim: str,
+    metric: str = METRIC,
+    scale: str = "paper",
 ) -> Choice | None:
     """The rate of `stage.lr` with the highest mean, over the stage's seeds, of the last evaluation's `metric`; of
     equal ones the smaller. None while a run of the grid is missing.
@@ -41,7 +46,7 @@ def choose_rate(
     known = list(records)
     means: dict[float, float] = {}
     for rate in sorted(stage.lr):
-        arm = make_arm(stage, exp, optim, known, metric, rate)
+        arm = make_arm(stage, exp, optim, known, metric, rate, scale)
         if arm.n + len(arm.without_value) < len(arm.planned):
             return None
         means[rate] = float("-inf") if arm.without_value else statistics.fmean(arm.values)

@@ -43,9 +43,9 @@ def objective_of(module, config):
     return partial(stacked_objective, config) if stacked else Objective(config)
 
 
-def learn(module, optim, config, streams):
+def learn(module, optim, config, streams, rates=()):
     """Plain training: sum of losses, clipping, step."""
-    optimizer, objective = optimizers.build(optim, module), objective_of(module, config)
+    optimizer, objective = optimizers.build(optim, module, rates), objective_of(module, config)
     clip = getattr(module, "clip_grad_norm_", None)
     for batch in streams:
         optimizer.zero_grad()
@@ -58,14 +58,15 @@ def learn(module, optim, config, streams):
     return module
 
 
-def furthest(optim, config, dtype, passes=PASSES) -> tuple[list[float], float]:
+def furthest(optim, config, dtype, passes=PASSES, rates=()) -> tuple[list[float], float]:
     """Of each seed the largest difference of a parameter between batch and alone; and how far parameters moved in
-    all."""
+    all. `rates` are those of the seeds, where they have their own."""
+    own = [{**optim, "lr": rate} for rate in rates] or [optim] * SEEDS
     wholes = [recorded(seed, dtype) for seed in range(SEEDS)]
     streams = [list(mini_batches(whole, seed, passes)) for seed, whole in enumerate(wholes)]
-    alone = [learn(agent(seed, dtype), optim, config, streams[seed]) for seed in range(SEEDS)]
+    alone = [learn(agent(seed, dtype), own[seed], config, streams[seed]) for seed in range(SEEDS)]
     module = StackedActorCritic([agent(seed, dtype) for seed in range(SEEDS)])
-    together = learn(module, optim, config, map(stacked, zip(*streams, strict=True))).agents()
+    together = learn(module, optim, config, map(stacked, zip(*streams, strict=True)), rates).agents()
     distances, moved = [0.0] * SEEDS, 0.0
     for seed, (one, other) in enumerate(zip(alone, together, strict=True)):
         for name, value in one.state_dict().items():
@@ -91,6 +92,14 @@ def test_640_mini_batches_of_seeds_together_and_alone(name):
 @pytest.mark.parametrize("name", ["adam", "adan with decay"])
 def test_in_double_precision_nothing_is_left_of_the_difference(name, recipe):
     distances, moved = furthest(OPTIMIZERS[name], RECIPES[recipe], torch.float64, passes=5)
+    assert distances[-1] < 1e-10
+    assert moved > 0.005
+
+
+@pytest.mark.parametrize("rates", [(1e-4, 3e-4, 2e-3), (1e-3, 1e-3, 1e-4)])
+@pytest.mark.parametrize("name", ["adam", "adan with decay", "sgd"])
+def test_each_seed_has_the_learning_rate_that_it_would_have_alone(name, rates):
+    distances, moved = furthest(OPTIMIZERS[name], RECIPES["cleanrl"], torch.float64, passes=5, rates=rates)
     assert distances[-1] < 1e-10
     assert moved > 0.005
 

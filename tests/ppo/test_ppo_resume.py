@@ -28,6 +28,19 @@ def outcome(path: Path) -> dict:
     return {key: record[key] for key in ("status", "seed", "summary", "parameters_digest", "events", "progress")}
 
 
+def test_a_batch_of_two_learning_rates_that_was_killed(begin):
+    def both(folder: str) -> list[Path]:
+        return [path for rate in ("3e-4", "2e-3") for path in begin(folder, [0, 1], "optim=adan", f"optim.lr={rate}")]
+
+    undisturbed, killed = both("undisturbed"), both("killed")
+    assert train_in_child(undisturbed) == 0
+    assert train_in_child(killed, 2 * UPDATES_PER_ROLLOUT + 3) == KILLED
+    assert train_in_child(killed[:2]) == 2, "half a batch is refused"
+    assert train_in_child(killed) == 0
+    assert list(map(outcome, killed)) == list(map(outcome, undisturbed))
+    assert len({outcome(path)["parameters_digest"] for path in killed}) == 4
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_killed_within_and_between_rollouts(begin, case):
     seeds, overrides = CASES[case]

@@ -1,0 +1,93 @@
+"""A study, stage after stage: `python run.py table=f2 scale=paper`. The same command again goes on where it stopped.
+
+The rates of a stage that takes them from another are known when its turn comes, from the records that there are then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.launch.dispatch import dispatch
+from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE
+from experiments.schema import paths
+from experiments.schema.check import check
+from experiments.schema.config import RunConfig
+from experiments.schema.errors import UserError
+from experiments.schema.point import Point
+from experiments.schema.resolve import DEFAULTS, resolve
+from experiments.schema.studies import Stage, Study, load_study
+from experiments.schema.study_points import picked, points
+from experiments.verdict.records import sealed_records
+from experiments.verdict.tuning import choose_rate
+
+
+def run(asked: Sequence[Point], configs: Path = paths.CONFIGS) -> int:
+    """Run (or plan) the stages of the study that points of a command line name, all of a stage before the next.
+
+    Returns the exit status of the command. Failed runs do not keep others from theirs; a stop ends the command. Raises
+    UserError before any run for what no stage has, and for more than one study.
+    """
+    names = {point.choices.get("table") for point in asked}
+    if len(names) > 1:
+        raise UserError(
+            f"table={','.join(map(str, names))} (command line): one study at a time, and no table beside it"
+        )
+    study = load_study(names.pop(), configs)
+    parts = [(stage, point) for point in asked for stage in picked(study, point)]
+    for stage, point in parts:
+        _compose(points(stage, point, _any_rate(stage)), configs)
+    worst = DONE
+    for name in dict.fromkeys(stage.name for stage in study.stages):
+        own = [part for part in parts if part[0].name == name]
+        if own:
+            status = _run_stage(study, own, configs)
+            if status in (INTERRUPTED, REQUEUE):
+                return status
+            worst = worst if status == DONE else FAILED
+    return worst
+
+
+def _run_stage(study: Study, parts: Sequence[tuple[Stage, Point]], configs: Path) -> int:
+    asked, waiting = [], False
+    title = f"{study.name}, stage {parts[0][0].name}"
+    for stage, point in parts:
+        chosen = _chosen(study, stage, point) if isinstance(stage.lr, str) else {}
+        for (exp, optim), rate in chosen.items():
+            what = (
+                f"learning rate {rate:g}" if rate else f"no learning rate before all runs of stage {stage.lr} are done"
+            )
+            print(f"{title}: {exp} {optim}: {what}", flush=True)
+            waiting |= rate is None
+        asked += points(stage, point, {key: rate for key, rate in chosen.items() if rate})
+    plans = parts[0][1].choices.get("launch") == "plan"
+    status = DONE
+    if asked:
+        print(f"{title}: {parts[0][0].title or study.title} ({len(asked)} runs)", flush=True)
+        status = dispatch(_compose(asked, configs))
+    return FAILED if waiting and not plans and status == DONE else status
+
+
+def _chosen(study: Study, stage: Stage, point: Point) -> dict[tuple[str, str], float | None]:
+    """The rate that the stage named by `stage.lr` chose for each of its experiments and optimizers, None for none yet."""
+    assert isinstance(stage.lr, str)
+    choosing, records = study.stage(stage.lr), sealed_records()
+    scale = point.choices.get("scale", DEFAULTS["scale"])
+    rates: dict[tuple[str, str], float | None] = {}
+    for exp in stage.exps:
+        for optim in stage.optims:
+            choice = choose_rate(records, choosing, exp, optim, study.metric, scale)
+            rates[exp, optim] = choice.rate if choice else None
+    return rates
+
+
+def _any_rate(stage: Stage) -> dict[tuple[str, str], float]:
+    """A rate for everything, to see whether the rest of a command is right."""
+    return {(exp, optim): 1e-3 for exp in stage.exps for optim in stage.optims}
+
+
+def _compose(asked: Sequence[Point], configs: Path) -> list[RunConfig]:
+    composed = [resolve(point.choices, point.values, configs) for point in asked]
+    for config in composed:
+        check(config)
+    return composed
