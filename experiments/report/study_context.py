@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.report.study_results import StudyResult, arms
 from experiments.report.study_words import counted, games, listed, number, rate, reach
-from experiments.verdict.bootstrap import REPETITIONS
+from experiments.verdict import bootstrap
 from experiments.verdict.claims import FEWEST_SEEDS, NO_DIFFERENCE, Game
 
 
@@ -20,7 +20,7 @@ def legend(result: StudyResult) -> list[str]:
         "environments, actions drawn from the policy), with Student's 95 % interval; `mean over training` is the area "
         "under the evaluation curve over its length.",
         f"`interquartile mean` and `P({subject} > {base})` have percentile intervals of a stratified bootstrap with "
-        f"rliable, {REPETITIONS:,} repetitions, seeded. With 10 seeds such an interval holds the truth in about 93 of "
+        f"rliable, {bootstrap.REPETITIONS:,} repetitions, seeded. With 10 seeds such an interval holds the truth in about 93 of "
         "100 cases, not 95, and one that ends at 0 or 1 is too narrow: it cannot reach beyond what was seen.",
         f"`difference` is that of means with Welch's 95 % interval; `p` is from the two-sided exact Mann-Whitney test, "
         f"after Holm's correction over the games judged under the protocol. A game is judged from {FEWEST_SEEDS} seeds "
@@ -54,7 +54,7 @@ def overturning(result: StudyResult) -> list[str]:
             )
     waiting = [f"with {protocol.stage.title}" for protocol in result.protocols if not protocol.protocol.judged]
     if waiting:
-        lines.append(f"**The rest of the study.** Nothing has been judged yet {listed(waiting)}.")
+        lines.append(f"**The rest of the study.** Nothing has been judged yet {'; '.join(waiting)}.")
     for protocol in result.protocols:
         if isinstance(protocol.stage.lr, str):
             grid = result.study.stage(protocol.stage.lr)

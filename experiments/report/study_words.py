@@ -98,7 +98,7 @@ def quotation(result: StudyResult) -> str:
             "correction over the games of a protocol."
         )
     if waiting:
-        sentences.append(f"Nothing can be said yet {listed(waiting)}.")
+        sentences.append(f"Nothing can be said yet {'; '.join(waiting)}.")
     sentences.append(
         f"The figure's four games are named in no known source, so the study is laid out for {counted(total, 'game')}."
     )
@@ -153,7 +153,7 @@ def _headline(study: Study, judged: Sequence[ProtocolResult]) -> str:
     kinds = {protocol.protocol.kind for protocol in judged}
     if len(kinds) > 1:
         found = [f"{protocol.protocol.kind} with {protocol.stage.title}" for protocol in judged]
-        return f"{claim} depends here on how the two are compared: it is {listed(found)}."
+        return f"{claim} depends here on how the two are compared: it is {'; '.join(found)}."
     return {
         NOT_RUN: f"{claim} has not been tested here yet.",
         REFUTED: f"{claim} does not hold here.",

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from experiments.schema.errors import UserError
-from experiments.verdict.cells import cells_of, runs_of
+from experiments.schema.studies import Stage, Study
+from experiments.verdict.cells import cells_of, runs_of, stages_of
 from experiments.verdict.curves import on_track
 from experiments.verdict.judge import NOT_COMPARABLE, judge
 from experiments.verdict.records import overrides, sealed_records, with_record
@@ -47,7 +48,9 @@ def _meaning(record: dict[str, Any], known: list[dict[str, Any]]) -> list[str]:
 
 
 def _verdicts(record: dict[str, Any], known: list[dict[str, Any]]) -> list[str]:
-    cells = cells_of(record)
+    cells, stages = cells_of(record), stages_of(record)
+    if not cells and stages:
+        return [*(_part_of(study, stage) for study, stage in stages), f"standing: {standing(record, known)}"]
     if not cells:
         return [
             f"verdict: {NOT_COMPARABLE}, no table of the paper has this cell",
@@ -60,6 +63,13 @@ def _verdicts(record: dict[str, Any], known: list[dict[str, Any]]) -> list[str]:
         lines.append(f"verdict: {verdict.text}")
         lines += [f"assumed: {'; '.join(verdict.assumptions)}"] if verdict.assumptions else []
     return lines
+
+
+def _part_of(study: Study, stage: Stage) -> str:
+    return (
+        f"verdict: none of one run; stage {stage.name} of {study.name} has {len(stage.seeds)} seeds, judged together "
+        f"by: python scripts/make_tables.py {study.name}"
+    )
 
 
 def _what_ran(record: dict[str, Any]) -> str:

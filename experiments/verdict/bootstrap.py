@@ -1,6 +1,6 @@
 """Stratified bootstrap with rliable (Agarwal et al., 2021, arXiv 2108.13264), seeded: the same values, the same bytes.
 
-rliable is an extra (`pip install -e '.[figures]'`): import this module only where it is known to be there.
+rliable is an extra (`pip install -e '.[figures]'`) and takes seconds to import: `estimate` does, this module does not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rliable import library
 
 from experiments.verdict.statistics import LEVEL
 
@@ -26,8 +25,9 @@ def estimate(statistic: Callable[..., Any], *scores: Array) -> tuple[Array, Arra
     """`statistic` of `scores` and the ends of its 95 % percentile interval, each of the shape that it returns.
 
     Scores are [runs, games] or [runs, games, points]. Runs are drawn anew within each game; several arrays are drawn
-    independently of each other and may differ in runs.
+    independently of each other and may differ in runs. Raises ImportError without rliable.
     """
+    from rliable import library
 
     def vector(*drawn: Array) -> Array:
         return np.atleast_1d(np.asarray(statistic(*drawn), dtype=float))

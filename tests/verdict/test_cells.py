@@ -1,9 +1,10 @@
 """Which cell of the paper's tables a run fills: the tables of this repository."""
 
 import examples
+import ppo_records
 import pytest
 
-from experiments.verdict.cells import cells_of
+from experiments.verdict.cells import cells_of, stages_of
 
 
 def ids(**changes):
@@ -24,3 +25,20 @@ def ids(**changes):
 )
 def test_a_run_finds_its_cell_by_experiment_recipe_optimizer_budget_and_batch_size(changes, found):
     assert ids(**changes) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, ["published"]),
+        ({"seed": 204, "rate": 1e-3}, ["tuned"]),
+        ({"seed": 204}, ["tuned"]),
+        ({"seed": 101, "epochs": 147, "rate": 1e-3}, ["tuning"]),
+        ({"seed": 101, "epochs": 147, "rate": 0.5}, []),
+        ({"seed": 77}, []),
+        ({"optim": "lion"}, []),
+        ({"scale": "mini"}, []),
+    ],
+)
+def test_the_stages_of_figure_2_that_a_run_is_one_of(changes, found):
+    assert [stage.name for _, stage in stages_of(ppo_records.record(1.0, **changes))] == found
