@@ -15,7 +15,7 @@ room           what it is for
 `training`     the task protocol, the one loop, step, checkpoint, parallel, precision
 `tasks`        one module per kind of task
 `launch`       plan, local, elastic, worker
-`report`       tables of results beside the reported numbers (no torch)
+`report`       tables of results beside the reported numbers, pages and figures of studies (no torch)
 ============== =========================================================================================
 
 Experiments themselves are the files of `configs/exp`.

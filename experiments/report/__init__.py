@@ -1,1 +1,1 @@
-"""Tables of results beside the reported numbers. Imports no torch."""
+"""Tables of results beside the reported numbers; pages, tables and figures of studies. Imports no torch."""

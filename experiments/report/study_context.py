@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from experiments.report.study_results import StudyResult, arms
@@ -20,10 +20,11 @@ def legend(result: StudyResult) -> list[str]:
         "environments, actions drawn from the policy), with Student's 95 % interval; `mean over training` is the area "
         "under the evaluation curve over its length.",
         f"`interquartile mean` and `P({subject} > {base})` have percentile intervals of a stratified bootstrap with "
-        f"rliable, {bootstrap.REPETITIONS:,} repetitions, seeded. With 10 seeds such an interval holds the truth in about 93 of "
-        "100 cases, not 95, and one that ends at 0 or 1 is too narrow: it cannot reach beyond what was seen.",
-        f"`difference` is that of means with Welch's 95 % interval; `p` is from the two-sided exact Mann-Whitney test, "
-        f"after Holm's correction over the games judged under the protocol. A game is judged from {FEWEST_SEEDS} seeds "
+        f"rliable, {bootstrap.REPETITIONS:,} repetitions, seeded. With 10 seeds of normal spread such an interval holds "
+        "the truth in about 93 of 100 cases, not 95; one that ends at 0 or 1 is too narrow: it cannot reach beyond what "
+        "was seen.",
+        f"`difference` is that of means with Welch's 95 % interval; `p` is from the two-sided exact Mann-Whitney test "
+        f"(by its normal approximation where returns are equal), after Holm's correction over the games judged under the protocol. A game is judged from {FEWEST_SEEDS} seeds "
         "of each optimizer on: with fewer, no outcome could pass Holm's first step over eight games.",
         "`smallest detectable difference` is the true difference of means that samples of this size and spread call "
         "significant in 80 of 100 repetitions, by Welch's test at Holm's first step (5 % over the number of games "
@@ -122,10 +123,15 @@ def conditions(result: StudyResult) -> list[str]:
         "optimizers": _distinct(f"{r['optimizer']['class']} ({r['optimizer']['implementation']})" for r in records),
         "code": _distinct(_code(r["code"]) for r in records),
     }
-    return [
-        f"{len(records)} runs behind the verdicts",
-        *(f"{what}: {'; '.join(texts)}" for what, texts in found.items()),
-    ]
+    runs = f"{len(records)} runs behind the verdicts, {_core_hours(records):.1f} core-hours"
+    return [runs, *(f"{what}: {'; '.join(texts)}" for what, texts in found.items())]
+
+
+def _core_hours(records: Sequence[dict[str, Any]]) -> float:
+    """Hours of one core. A record has the wall time of the whole batch that it was trained in."""
+    batches = (max(1, len(record["split"].get("seeds", []))) for record in records)
+    seconds = (record["wall_seconds"] * record["threads"] for record in records)
+    return sum(whole / size for whole, size in zip(seconds, batches, strict=True)) / 3600
 
 
 def _code(code: dict[str, Any]) -> str:

@@ -92,6 +92,7 @@ def test_a_refuted_claim(undrawn, results):
         "environment steps): the claim is refuted, two of three games judged." in text
     )
     assert "Adan against Adam: Hopper 5.50 against 205 (difference -200 [-202, -197], p < 0.001); Swimmer" in text
+    assert "- 40 runs behind the verdicts, 20.0 core-hours" in (results / "figure2.md").read_text()
     assert "Over two games together, the interquartile mean of normalised returns was 1.00" in text
     assert "a run with Adan beat one with Adam with probability 0.50 [0.50, 0.50]." in text
 

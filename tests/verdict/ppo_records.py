@@ -44,6 +44,8 @@ def record(final: float, exp: str = "ppo_hopper", optim: str = "adam", seed: int
         "packages": {"torch": "2.15.0", "numpy": "2.4.6"},
         "hardware": {"cpu": "a processor"},
         "threads": 1,
+        "wall_seconds": 3600.0,
+        "split": {"seeds": [0, 1]},
         "optimizer": {"class": f"library.{optim}", "implementation": "single-tensor"},
         "data": {"engine": "mujoco", "engine_version": "4", "mujoco_version": "4", "gymnasium_version": "1"},
         "code": {"revision": "a" * 40, "diff_digest": None},
