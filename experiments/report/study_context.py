@@ -20,12 +20,13 @@ def legend(result: StudyResult) -> list[str]:
         "environments, actions drawn from the policy), with Student's 95 % interval; `mean over training` is the area "
         "under the evaluation curve over its length.",
         f"`interquartile mean` and `P({subject} > {base})` have percentile intervals of a stratified bootstrap with "
-        f"rliable, {bootstrap.REPETITIONS:,} repetitions, seeded. With 10 seeds of normal spread such an interval holds "
-        "the truth in about 93 of 100 cases, not 95; one that ends at 0 or 1 is too narrow: it cannot reach beyond what "
-        "was seen.",
-        f"`difference` is that of means with Welch's 95 % interval; `p` is from the two-sided exact Mann-Whitney test "
-        f"(by its normal approximation where returns are equal), after Holm's correction over the games judged under the protocol. A game is judged from {FEWEST_SEEDS} seeds "
-        "of each optimizer on: with fewer, no outcome could pass Holm's first step over eight games.",
+        f"rliable, {bootstrap.REPETITIONS:,} repetitions, seeded. With 10 seeds of normal spread such an interval "
+        "holds the truth in about 93 of 100 cases, not 95; one that ends at 0 or 1 is too narrow: it cannot reach "
+        "beyond what was seen.",
+        "`difference` is that of means with Welch's 95 % interval; `p` is from the two-sided exact Mann-Whitney test "
+        "(by its normal approximation where returns are equal), after Holm's correction over the games judged under "
+        f"the protocol. A game is judged from {FEWEST_SEEDS} seeds of each optimizer on: with fewer, no outcome could "
+        "pass Holm's first step over eight games.",
         "`smallest detectable difference` is the true difference of means that samples of this size and spread call "
         "significant in 80 of 100 repetitions, by Welch's test at Holm's first step (5 % over the number of games "
         "judged). Where the spread is due to a few outliers it overstates what the rank test needs.",

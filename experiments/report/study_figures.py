@@ -40,6 +40,7 @@ SETTINGS: Any = [
 ]
 COLUMNS = 4
 PANEL = (2.9, 2.4)  # inches
+LEGEND_WIDTH = 4.4
 STEPS_LABEL = "environment steps (millions)"
 
 
@@ -117,7 +118,8 @@ def _band(panel: Any, x: Any, band: Band, look: dict[str, Any], label: str) -> N
 def _panels(count: int) -> tuple[Figure, list[Any]]:
     columns = min(count, COLUMNS)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
+    width, height = PANEL
+    figure = Figure(figsize=(max(width * columns, LEGEND_WIDTH), height * rows), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for unused in grid[count:]:
         unused.remove()
