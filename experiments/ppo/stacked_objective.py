@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from experiments.models.actor_critic import StackedActorCritic
-from experiments.ppo.objective import LOG_ROOT_TAU, MiniBatch, entropy, normalised
+from experiments.ppo.objective import LOG_ROOT_TAU, MiniBatch, entropy
 from experiments.schema.config import PPOConfig
 
 MINUS_ONE = torch.tensor(-1.0)
@@ -45,9 +45,8 @@ class _Objective(torch.autograd.Function):
         constant = log_std.sum(1, keepdim=True).add_(LOG_ROOT_TAU * log_std.shape[1])
         surprise = torch.add(batch.log_probabilities + constant, standard.square().sum(1), alpha=0.5)
         ratio = surprise.neg_().exp_()
-        advantage = normalised(batch.advantages) if config.normalise_advantages else batch.advantages
-        surrogate = advantage * ratio
-        clipped = advantage * ratio.clamp_(1 - config.clip, 1 + config.clip)
+        surrogate = batch.advantages * ratio
+        clipped = batch.advantages * ratio.clamp_(1 - config.clip, 1 + config.clip)
         loss = torch.min(surrogate, clipped).mean(1).neg_()
 
         slope = error = value - batch.returns
