@@ -45,9 +45,9 @@ class BatchedEnvironment(VectorEnvironment):
         self._measured[rows] = self._game.measure()[rows]
         return self._game.observe_start()[rows]
 
-    def _advance(self, actions: Array) -> tuple[Array, Array, Array, Array]:
+    def _advance(self, actions: Array, rows: Array | None) -> tuple[Array, Array, Array, Array]:
         self._ctrl[:] = actions
-        self._batch.step(nstep=self._game.frame_skip)
+        self._batch.step(rows, nstep=self._game.frame_skip)
         before, self._measured = self._measured, self._game.measure()
         rewards = self._game.reward(before, self._measured, actions)
         truncated = self._lengths >= self._game.episode_limit

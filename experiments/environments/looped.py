@@ -41,10 +41,14 @@ class LoopedEnvironment(VectorEnvironment):
     def _start(self, rows: Array) -> Array:
         return np.stack([self._environments[row].reset()[0] for row in rows])
 
-    def _advance(self, actions: Array) -> tuple[Array, Array, Array, Array]:
-        steps = [environment.step(action) for environment, action in zip(self._environments, actions, strict=True)]
-        observations, rewards, terminated, truncated, _ = zip(*steps, strict=True)
-        return np.stack(observations), np.array(rewards, float), np.array(terminated), np.array(truncated)
+    def _advance(self, actions: Array, rows: Array | None) -> tuple[Array, Array, Array, Array]:
+        observations, rewards = self.observations.copy(), np.zeros(self.rows)
+        terminated, truncated = np.zeros((2, self.rows), bool)
+        for row in range(self.rows) if rows is None else rows:
+            observations[row], rewards[row], terminated[row], truncated[row], _ = self._environments[row].step(
+                actions[row]
+            )
+        return observations, rewards, terminated, truncated
 
     def _generators(self) -> list[np.random.Generator]:
         return [environment.unwrapped.np_random for environment in self._environments]

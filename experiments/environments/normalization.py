@@ -91,7 +91,8 @@ class ObservationNormalizer:
     def normalize(self, observations: Array) -> Array:
         """Normalise [S, E, o] (any E) with the statistics as they are: what an evaluation uses."""
         centred = observations - self.moments.mean[:, None]
-        return _clipped(centred / self.moments.scale(self.epsilon), self.clip)
+        centred /= self.moments.scale(self.epsilon)
+        return _clipped(centred, self.clip)
 
     def state(self) -> dict[str, Any]:
         """The statistics, as tensors."""
@@ -149,7 +150,10 @@ def _joined(mean: Array, variance: Array, count: Array, values: Array) -> tuple[
     squares = variance * count
     if size == 1:  # the same numbers with half the calls: this is the common case, and calls are what it costs
         delta = values[:, 0] - mean
-        return mean + delta / total, (squares + np.square(delta) * count / total) / total, total
+        squares += np.square(delta) * count / total
+        squares /= total
+        delta /= total
+        return mean + delta, squares, total
     batch_mean = np.add.reduce(values, axis=1) / size
     delta = batch_mean - mean
     squares = squares + np.add.reduce(np.square(values - batch_mean[:, None]), axis=1) / size * size
@@ -158,7 +162,9 @@ def _joined(mean: Array, variance: Array, count: Array, values: Array) -> tuple[
 
 
 def _clipped(values: Array, clip: float) -> Array:
-    return np.minimum(np.maximum(values, -clip), clip)
+    """`values` within +-`clip`, in place."""
+    np.maximum(values, -clip, out=values)
+    return np.minimum(values, clip, out=values)
 
 
 def _tensors(**arrays: Array) -> dict[str, Any]:

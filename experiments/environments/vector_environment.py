@@ -85,8 +85,10 @@ class VectorEnvironment(ABC):
         self.observations = self._start_over()
         return self.observations
 
-    def step(self, actions: Any) -> Step:
+    def step(self, actions: Any, going: Array | None = None) -> Step:
         """Take one action in each row; `actions` is [n, a], float32 or float64.
+
+        Rows where `going` [n] bool, if given, is False rest: they stay where they are, at no cost, and gain nothing.
 
         Actions are clipped to the bounds first, as by gymnasium's ClipAction (so in CleanRL's stack of wrappers), and
         control costs are of the clipped action. They are computed in the dtype of the actions, as gymnasium does.
@@ -95,8 +97,13 @@ class VectorEnvironment(ABC):
         if actions.shape != (self.rows, self.action_size):
             raise ValueError(f"actions have shape {actions.shape}, not {(self.rows, self.action_size)}")
         actions = np.minimum(np.maximum(actions, self.action_low), self.action_high)
-        self._lengths = lengths = self._lengths + 1
-        final, rewards, terminated, truncated = self._advance(actions)
+        self._lengths = lengths = self._lengths + (1 if going is None else going)
+        if going is None:
+            final, rewards, terminated, truncated = self._advance(actions, None)
+        else:
+            final, rewards, terminated, truncated = self._advance(actions, np.flatnonzero(going))
+            final = np.where(going[:, None], final, self.observations)
+            rewards, terminated, truncated = np.where(going, rewards, 0.0), terminated & going, truncated & going
         self._returns = returns = self._returns + rewards
         observations = final
         ended = terminated | truncated
@@ -160,8 +167,9 @@ class VectorEnvironment(ABC):
         """Start these rows anew, by their generators: their observations [len(rows), o]."""
 
     @abstractmethod
-    def _advance(self, actions: Array) -> tuple[Array, Array, Array, Array]:
-        """Observations, rewards, terminated, truncated; `_lengths` counts this step already."""
+    def _advance(self, actions: Array, rows: Array | None) -> tuple[Array, Array, Array, Array]:
+        """Step these rows (None: all). Observations, rewards, terminated, truncated of all, whatever in those that
+        rest; `_lengths` counts this step already."""
 
     @abstractmethod
     def _generators(self) -> list[np.random.Generator]:

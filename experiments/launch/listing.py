@@ -28,6 +28,7 @@ KEYS = {
     "exp": "experiment (required unless table= is given)",
     "optim": "optimizer; its hyper-parameters are optim.lr, optim.weight_decay, ...",
     "table": "a table of the paper; exp=, optim=, epochs= beside it pick some of its cells",
+    "stage": "of a table that is a study (f2): one of its stages alone",
     "scale": "mini (default: small real data, about a minute) or paper (the printed recipe)",
     "recipe": "one of the experiment's recipes",
     "epochs": "nominal budget, one of the recipe's",

@@ -69,7 +69,7 @@ def _run_stage(study: Study, parts: Sequence[tuple[Stage, Point]], configs: Path
 
 
 def _chosen(study: Study, stage: Stage, point: Point) -> dict[tuple[str, str], float | None]:
-    """The rate that the stage named by `stage.lr` chose for each of its experiments and optimizers, None for none yet."""
+    """The rate that stage `stage.lr` chose for each experiment and optimizer of `stage`, None for none yet."""
     assert isinstance(stage.lr, str)
     choosing, records = study.stage(stage.lr), sealed_records()
     scale = point.choices.get("scale", DEFAULTS["scale"])

@@ -23,8 +23,9 @@ from experiments.training.loop import Outcome, train
 from experiments.training.step import NonFiniteLoss
 from experiments.training.task import Part
 
-# Mini models are so small that a second thread costs more than it brings: 16.9 against 18.8 ms an update of ViT-S.
-THREADS_AT_MINI_SCALE = 1
+# Models of the mini scale and of PPO are so small that a second thread costs more than it brings: 16.9 against 18.8 ms
+# an update of mini ViT-S.
+THREADS_OF_SMALL_MODELS = 1
 
 
 def run(*paths: Path) -> int:
@@ -44,8 +45,8 @@ def run(*paths: Path) -> int:
 def _train(directories: list[RunDirectory]) -> Outcome:
     configs = [directory.config() for directory in directories]
     config = configs[0]
-    if config.launch.threads or config.scale == "mini":
-        torch.set_num_threads(config.launch.threads or THREADS_AT_MINI_SCALE)
+    if config.launch.threads or config.scale == "mini" or config.task == "ppo":
+        torch.set_num_threads(config.launch.threads or THREADS_OF_SMALL_MODELS)
     device = parallel.choose_device(config.launch.device, int(os.environ.get("LOCAL_RANK", "0")))
     with parallel.process_group(device) as (rank, world_size):
         part = Part(rank, world_size, micro_batch(config, world_size), device)

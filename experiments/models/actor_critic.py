@@ -127,12 +127,11 @@ class StackedActorCritic(nn.Module):
     def clip_grad_norm_(self, max_norm: float) -> Tensor:
         """Clip each seed's gradient by its own norm, as `torch.nn.utils.clip_grad_norm_` does for one; return the
         norms [S]."""
-        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-        parts = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
-        norms = torch.linalg.vector_norm(torch.stack(parts), dim=0)
-        factors = (max_norm / (norms + 1e-6)).clamp_(max=1.0)
+        gradients = [p.grad.view(self.seeds, -1) for p in self.parameters() if p.grad is not None]
+        norms = torch.linalg.vector_norm(torch.cat(gradients, dim=1), dim=1)
+        factors = (max_norm / (norms + 1e-6)).clamp_(max=1.0)[:, None]
         for gradient in gradients:
-            gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
+            gradient.mul_(factors)
         return norms
 
     def _agent(self, seed: int) -> ActorCritic:

@@ -70,26 +70,27 @@ class Sampler:
         observations = np.empty((steps, *self.shape, size), noise.dtype)
         actions = np.empty_like(noise)
         rewards = np.empty((steps, *self.shape))
-        ended, bootstrapped = np.zeros((2, steps, *self.shape), dtype=bool)
+        terminated, truncated, bootstrapped = np.zeros((3, steps, *self.shape), dtype=bool)
         kept: list[np.ndarray] = []
         mean_of, log_std = module.acting(), module.policy_log_std()
         scaled = noise * log_std.exp().cpu().numpy()
         for step in range(steps):
             observations[step] = self.observations
             actions[step] = mean_of(observations[step]) + scaled[step]
-            seen = self._step(actions[step])
-            ended[step] = self._shaped(seen.ended)
-            rewards[step] = self._rewards(seen)
-            final = self._advance(seen, ended[step])
+            seen = self.environment.step(to_environment(self.config, self.environment, actions[step]))
+            rewards[step] = seen.rewards.reshape(self.shape)
+            terminated[step] = seen.terminated.reshape(self.shape)
+            truncated[step] = seen.truncated.reshape(self.shape)
+            final = self._advance(seen)
             if self.config.bootstrap_truncated and seen.truncated.any():
-                bootstrapped[step] = self._shaped(seen.truncated & ~seen.terminated)
+                bootstrapped[step] = truncated[step] & ~terminated[step]
                 kept.append(final[bootstrapped[step]])
         return Rollout(
             observations=torch.from_numpy(observations).to(like),
             actions=torch.from_numpy(actions).to(like),
             log_probabilities=log_probability_of(torch.from_numpy(noise).to(like), log_std),
-            rewards=torch.from_numpy(rewards),
-            ended=torch.from_numpy(ended),
+            rewards=torch.from_numpy(self._rewards(rewards, terminated)),
+            ended=torch.from_numpy(terminated | truncated),
             bootstrapped=torch.from_numpy(bootstrapped),
             next_observations=torch.from_numpy(np.concatenate([np.empty((0, size)), *kept])).to(like),
             last_observations=torch.from_numpy(self.observations).to(like),
@@ -119,20 +120,17 @@ class Sampler:
             drawn.append(torch.randn(steps, self.shape[1], size, generator=generator))
         return torch.stack(drawn, dim=1)
 
-    def _step(self, actions: np.ndarray) -> Step:
-        return self.environment.step(to_environment(self.config, self.environment, actions))
+    def _rewards(self, rewards: np.ndarray, terminated: np.ndarray) -> np.ndarray:
+        """As the learner sees them, [T, S, E]."""
+        if self.config.normalise_rewards != "rewards":
+            return rewards
+        return np.stack([self.reward_normalizer.step(*pair) for pair in zip(rewards, terminated, strict=True)])
 
-    def _rewards(self, seen: Step) -> np.ndarray:
-        rewards = self._shaped(seen.rewards)
-        if self.config.normalise_rewards == "rewards":
-            return self.reward_normalizer.step(rewards, self._shaped(seen.terminated))
-        return rewards
-
-    def _advance(self, seen: Step, ended: np.ndarray) -> np.ndarray:
+    def _advance(self, seen: Step) -> np.ndarray:
         """Take in what a step showed; return what it led to, normalised [S, E, size]."""
         observations, final = self._shaped(seen.observations), self._shaped(seen.final_observations)
         if self.config.normalise_observations:
-            observations, final = self.normalizer.step(observations, final, ended)
+            observations, final = self.normalizer.step(observations, final, self._shaped(seen.ended))
         self.observations = observations
         return final
 

@@ -44,9 +44,9 @@ class Evaluation:
             if sampler.config.normalise_observations:
                 seen = sampler.normalizer.normalize(seen)
             actions = mean_of(seen.astype(deviation.dtype)) + deviation * noise[step % NOISE_STEPS]
-            outcome = environment.step(to_environment(sampler.config, environment, actions))
-            over = going & outcome.ended
+            outcome = environment.step(to_environment(sampler.config, environment, actions), going)
+            over = outcome.ended
             returns[over], lengths[over] = outcome.episode_returns[over], outcome.episode_lengths[over]
-            going &= ~outcome.ended
+            going &= ~over
             observations, step = outcome.observations, step + 1
         return returns.reshape(-1, self.episodes), lengths.reshape(-1, self.episodes)

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from experiments.schema.config import PPOConfig
 
-ADVANTAGE_EPSILON = 1e-8
 LOG_ROOT_TAU = 0.5 * math.log(2 * math.pi)
 
 
 class MiniBatch(NamedTuple):
-    """What was seen, done and expected in n steps of each seed: [S, n, size] or [S, n]."""
+    """What was seen, done and expected in n steps of each seed: [S, n, size] or [S, n].
+
+    Advantages are normalised already, where the recipe says so.
+    """
 
     observations: Tensor
     actions: Tensor
@@ -36,10 +38,7 @@ class Objective:
         """Losses [S], each the mean over its own mini-batch."""
         mean, log_std, value = module(batch.observations)
         ratio = (log_probability(batch.actions, mean, log_std) - batch.log_probabilities).exp()
-        advantage = batch.advantages
-        if self.config.normalise_advantages:
-            advantage = normalised(advantage)
-        clip = self.config.clip
+        advantage, clip = batch.advantages, self.config.clip
         policy = torch.max(-advantage * ratio, -advantage * ratio.clamp(1 - clip, 1 + clip)).mean(1)
         error = (value - batch.returns).square()
         if self.config.clip_value:
@@ -64,9 +63,3 @@ def log_probability_of(standard: Tensor, log_std: Tensor) -> Tensor:
 def entropy(log_std: Tensor) -> Tensor:
     """Differential entropy of such a Gaussian, summed over components."""
     return (log_std + LOG_ROOT_TAU + 0.5).sum(-1)
-
-
-def normalised(advantage: Tensor) -> Tensor:
-    """Advantages [S, n] with mean 0 and deviation 1 in each row (dividing by n - 1, as CleanRL does)."""
-    deviation, mean = torch.std_mean(advantage, dim=1, keepdim=True)
-    return (advantage - mean) / (deviation + ADVANTAGE_EPSILON)

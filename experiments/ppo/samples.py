@@ -17,6 +17,7 @@ from experiments.ppo.objective import MiniBatch
 from experiments.schema.config import PPOConfig
 
 RETURN_EPSILON = 1e-8  # Tianshou's, under the root
+ADVANTAGE_EPSILON = 1e-8
 
 
 @torch.no_grad()
@@ -46,7 +47,9 @@ def packed(config: PPOConfig, module: Any, rollout: Rollout, moments: RunningMom
     return rows.transpose(0, 1).flatten(1, 2)
 
 
-def mini_batches(samples: Tensor, actions: int, size: int, seeds: Sequence[int], *which: int) -> list[MiniBatch]:
+def mini_batches(
+    config: PPOConfig, samples: Tensor, actions: int, size: int, seeds: Sequence[int], *which: int
+) -> list[MiniBatch]:
     """All samples in mini-batches of `size`, each seed's in an order of its own for (rollout, pass) `which`."""
     count = samples.shape[1]
     orders = []
@@ -55,9 +58,18 @@ def mini_batches(samples: Tensor, actions: int, size: int, seeds: Sequence[int],
         orders.append(torch.randperm(count, generator=generator) + index * count)
     chosen = torch.stack(orders).unflatten(1, (count // size, size)).transpose(0, 1)
     shuffled = samples.flatten(0, 1)[chosen.reshape(-1).to(samples.device)].unflatten(0, chosen.shape)
-    sizes = [samples.shape[-1] - actions - 4, actions, 4]
-    parts = (rows.split(sizes, dim=-1) for rows in shuffled)
-    return [MiniBatch(observations, done, *numbers.unbind(-1)) for observations, done, numbers in parts]
+    observations, done, numbers = shuffled.split([samples.shape[-1] - actions - 4, actions, 4], dim=-1)
+    log_probabilities, gains, returns, values = numbers.movedim(-1, 0).contiguous()
+    if config.normalise_advantages:
+        gains = normalised(gains)
+    columns = observations, done, log_probabilities, gains, returns, values
+    return [MiniBatch(*parts) for parts in zip(*columns, strict=True)]
+
+
+def normalised(advantages: Tensor) -> Tensor:
+    """Advantages [..., n] with mean 0 and deviation 1 in each row (dividing by n - 1, as CleanRL does)."""
+    deviation, mean = torch.std_mean(advantages, dim=-1, keepdim=True)
+    return (advantages - mean) / (deviation + ADVANTAGE_EPSILON)
 
 
 def _next_values(module: Any, rollout: Rollout, values: np.ndarray) -> np.ndarray:

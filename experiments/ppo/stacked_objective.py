@@ -12,99 +12,107 @@ import torch
 from torch import Tensor
 
 from experiments.models.actor_critic import StackedActorCritic
-from experiments.ppo.objective import MiniBatch, entropy, log_probability_of, normalised
+from experiments.ppo.objective import LOG_ROOT_TAU, MiniBatch, entropy
 from experiments.schema.config import PPOConfig
+
+MINUS_ONE = torch.tensor(-1.0)
 
 
 def stacked_objective(config: PPOConfig, module: StackedActorCritic, batch: MiniBatch) -> Tensor:
     """Losses [S] as of `objective.Objective`."""
-    layers = [*module.hidden, module.mean, module.expected]
-    tensors = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
-    return _Objective.apply(config, batch, module.log_std, *tensors)  # type: ignore[no-untyped-call]
+    return _Objective.apply(config, batch, *module.parameters())  # type: ignore[no-untyped-call]
 
 
 class _Objective(torch.autograd.Function):
-    """Parameters come as log_std, then weight and bias of each layer in the order of `stacked_objective`."""
+    """Parameters come in the module's order: log_std, then weight and bias of each hidden layer and of both heads.
+
+    Samples are the last dimension here: features are [2 S, width, n], actor and critic of each seed in turn, and the
+    first layers of both networks are one product [S, 2 width, n], since they see the same observations.
+    """
 
     @staticmethod
     def forward(context: Any, config: PPOConfig, batch: MiniBatch, log_std: Tensor, *tensors: Tensor) -> Tensor:
-        seeds, n, size = batch.observations.shape
-        *hidden, actor_head, critic_head = [tensors[index : index + 2] for index in range(0, len(tensors), 2)]
-        features = [batch.observations[:, None].expand(seeds, 2, n, size).reshape(2 * seeds, n, size)]
+        seeds, n, _ = batch.observations.shape
+        *hidden, actor_head, critic_head = layers = list(zip(tensors[::2], tensors[1::2], strict=True))
+        features = [batch.observations.transpose(1, 2)]
         for weight, bias in hidden:
-            features.append(tanh_(_linear(features[-1], weight.flatten(0, 1), bias.flatten(0, 1))))
-        actor, critic = features[-1].unflatten(0, (seeds, 2)).unbind(1)
-        mean = _linear(actor, actor_head[0][:, 0], actor_head[1][:, 0])
-        value = _linear(critic, critic_head[0][:, 0], critic_head[1][:, 0]).squeeze(-1)
+            features.append(_tanh_layer(features[-1], weight, bias).view(2 * seeds, -1, n))
+        actor, critic = features[-1].view(seeds, 2, -1, n).unbind(1)
+        mean, value = _layer(actor, *actor_head), _layer(critic, *critic_head).view(seeds, n)
 
-        precision = (-log_std[:, None]).exp()
-        standard = (batch.actions - mean) * precision
-        ratio = (log_probability_of(standard, log_std[:, None]) - batch.log_probabilities).exp()
-        advantage = normalised(batch.advantages) if config.normalise_advantages else batch.advantages
-        surrogate = -advantage * ratio
-        clipped = -advantage * ratio.clamp(1 - config.clip, 1 + config.clip)
-        policy = torch.max(surrogate, clipped).mean(1)
+        precision = log_std.neg().exp_()[..., None]
+        standard = torch.sub(batch.actions.transpose(1, 2), mean).mul_(precision)
+        constant = log_std.sum(1, keepdim=True).add_(LOG_ROOT_TAU * log_std.shape[1])
+        surprise = torch.add(batch.log_probabilities + constant, standard.square().sum(1), alpha=0.5)
+        ratio = surprise.neg_().exp_()
+        surrogate = batch.advantages * ratio
+        clipped = batch.advantages * ratio.clamp_(1 - config.clip, 1 + config.clip)
+        loss = torch.min(surrogate, clipped).mean(1).neg_()
 
-        error = value - batch.returns
-        slope = error
+        slope = error = value - batch.returns
         squares = error.square()
         if config.clip_value:
             moved = value - batch.values
-            near = batch.values + moved.clamp(-config.clip, config.clip) - batch.returns
-            near_squares = near.square()
-            inside = near * (moved.abs() <= config.clip)
-            slope = torch.where(squares >= near_squares, error, inside)
+            near = moved.clamp(-config.clip, config.clip)
+            near_squares = torch.add(batch.values, near).sub_(batch.returns).square_()
+            slope = error * ((squares >= near_squares) | (moved == near))
             squares = torch.max(squares, near_squares)
-        loss = policy + 0.5 * config.value_coefficient * squares.mean(1)
+        loss.add_(squares.mean(1), alpha=0.5 * config.value_coefficient)
         if config.entropy_coefficient:
-            loss = loss - config.entropy_coefficient * entropy(log_std)
+            loss.sub_(entropy(log_std), alpha=config.entropy_coefficient)
 
         # The surrogate's slope in the log probability, where it is not the clipped one that counts.
-        of_log_probability = torch.where(surrogate >= clipped, surrogate, 0.0).div_(n)
+        of_log_probability = surrogate.masked_fill_(surrogate > clipped, 0.0).mul_(-1 / n)
         of_value = slope * (config.value_coefficient / n)
-        context.config, context.features, context.tensors = config, features, tensors
+        context.config, context.features, context.layers = config, features, layers
         context.kept = standard, precision, of_log_probability, of_value
         return loss
 
     @staticmethod
     def backward(context: Any, outer: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        config, features, tensors = context.config, context.features, context.tensors
-        *hidden, actor_head, critic_head = [tensors[index : index + 2] for index in range(0, len(tensors), 2)]
+        config, features = context.config, context.features
+        *hidden, actor_head, critic_head = context.layers
         standard, precision, of_log_probability, of_value = context.kept
-        seeds, last = outer.shape[0], features[-1]
-        actor, critic = last.unflatten(0, (seeds, 2)).unbind(1)
+        seeds, n, outer = len(outer), standard.shape[-1], outer[:, None]
+        last = features[-1].view(seeds, 2, -1, n)
+        actor, critic = last.unbind(1)
 
-        of_standard = (of_log_probability * outer[:, None])[..., None] * standard
-        of_mean = of_standard * precision
-        of_log_std = (of_standard * standard).sum(1) - (of_log_probability.sum(1) * outer)[:, None]
+        of_log_probability = of_log_probability * outer
+        of_standard = of_log_probability[:, None] * standard
+        of_log_std = (of_standard * standard).sum(2).sub_(of_log_probability.sum(1, keepdim=True))
         if config.entropy_coefficient:
-            of_log_std -= config.entropy_coefficient * outer[:, None]
-        of_value = (of_value * outer[:, None])[..., None]
+            of_log_std -= config.entropy_coefficient * outer
+        of_mean = of_standard.mul_(precision)
+        of_value = (of_value * outer)[:, None]
 
-        of_last = torch.empty_like(last).unflatten(0, (seeds, 2))
-        of_last[:, 0] = torch.bmm(of_mean, actor_head[0][:, 0])
-        torch.mul(of_value, critic_head[0][:, 0], out=of_last[:, 1])
-        gradients = [*_of_linear(of_mean, actor, actor_head[0]), *_of_linear(of_value, critic, critic_head[0])]
-        of_features = of_last.flatten(0, 1)
+        of_last = torch.empty_like(last)
+        torch.bmm(actor_head[0][:, 0].transpose(1, 2), of_mean, out=of_last[:, 0])
+        torch.mul(critic_head[0][:, 0].transpose(1, 2), of_value, out=of_last[:, 1])
+        gradients = [*_of_layer(of_mean, actor, *actor_head), *_of_layer(of_value, critic, *critic_head)]
+        of_features = of_last.view(2 * seeds, -1, n)
         for index in range(len(hidden) - 1, -1, -1):
-            weight, _ = hidden[index]
+            weight, bias = hidden[index]
             of_sums = torch.ops.aten.tanh_backward(of_features, features[index + 1])
-            gradients[:0] = _of_linear(of_sums, features[index], weight)
+            of_sums = of_sums.view(len(features[index]), -1, n)
+            gradients[:0] = _of_layer(of_sums, features[index], weight, bias)
             if index:
-                of_features = torch.bmm(of_sums, weight.flatten(0, 1))
+                of_features = torch.bmm(weight.flatten(0, 1).transpose(1, 2), of_sums)
         return None, None, of_log_std, *gradients
 
 
-def tanh_(values: Tensor) -> Tensor:
-    """tanh in place, as 2 sigmoid(2 x) - 1: 1.8e-7 from torch's in float32."""
-    return values.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)
+def _layer(features: Tensor, weight: Tensor, bias: Tensor, factor: float = 1.0) -> Tensor:
+    """`factor` times the sums of a layer with weight [S, parts, out, in]: [batch, in, n] to [batch, outs, n]."""
+    batch, inputs, _ = features.shape
+    weight, bias = weight.view(batch, -1, inputs), bias.view(batch, -1, 1)
+    return torch.baddbmm(bias, weight, features, beta=factor, alpha=factor)
 
 
-def _linear(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.baddbmm(bias[:, None], features, weight.transpose(1, 2))
+def _tanh_layer(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """tanh of the sums, as 2 sigmoid(2 x) - 1: 1.8e-7 from torch's in float32."""
+    halves = _layer(features, weight, bias, factor=2.0).sigmoid_()
+    return torch.add(MINUS_ONE, halves, alpha=2.0, out=halves)
 
 
-def _of_linear(of_sums: Tensor, features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of a layer's weight and bias, in the weight's own shape [S, parts, out, in]."""
-    of_weight = torch.bmm(of_sums.transpose(1, 2), features).view(weight.shape)
-    return of_weight, of_sums.sum(1).view(weight.shape[:3])
+def _of_layer(of_sums: Tensor, features: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of a layer's weight and bias from those of its sums."""
+    return torch.bmm(of_sums, features.transpose(1, 2)).view_as(weight), of_sums.sum(2).view_as(bias)

@@ -53,7 +53,7 @@ def picked(study: Study, point: Point) -> list[Stage]:
         asked = ", ".join(f"{key}={value}" for key, value in wanted.items())
         raise UserError(f"{asked} (command line): no stage of table={study.name} has all of these")
     parts = {"exps": "exp", "optims": "optim", "seeds": "seed"}
-    narrow = {field: [wanted[key]] for field, key in parts.items() if key in wanted}
+    narrow: dict[str, Any] = {field: [wanted[key]] for field, key in parts.items() if key in wanted}
     return [replace(stage, **narrow) for stage in stages]
 
 

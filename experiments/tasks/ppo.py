@@ -66,9 +66,8 @@ class PPO:
             self.samples = packed(config, self.module, self.rollout, self.return_moments)
         assert self.samples is not None
         if index == 0 or not self.batches:
-            self.batches = mini_batches(
-                self.samples, actions, self.config.global_batch_size, self.seeds, rollout, passage
-            )
+            size = self.config.global_batch_size
+            self.batches = mini_batches(config, self.samples, actions, size, self.seeds, rollout, passage)
         self.update = update
         yield self.batches[index]
 

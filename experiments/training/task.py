@@ -33,7 +33,7 @@ class Loss:
 
 
 class EachSeed(tuple):
-    """One value for each run of a batch, in their order: for each seed, and where rates differ for each rate's seeds."""
+    """One value for each run of a batch, in their order: for each seed, and where rates differ for each rate's."""
 
 
 class Task(Protocol):

@@ -77,6 +77,28 @@ def test_a_row_depends_on_its_seed_and_its_actions_alone(game, engine, needs_sim
     assert_same(play(alone, actions[:, 2:3]), [values[:, 2:3] for values in expected])
 
 
+@pytest.mark.parametrize("game", ["Hopper", "Ant", "Reacher"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_that_rest_stay_where_they_are_and_the_others_do_not_notice(game, engine, needs_simulator):
+    environment, without_rest = make(game, engine, [5, 6, 7]), make(game, engine, [5, 6, 7])
+    actions, going = actions_for(environment, 90), np.array([False, True, False])
+    first, second, third = np.split(actions, [10, 60])
+    play(environment, first), play(without_rest, first)
+    resting = environment.observations[~going]
+    steps = [np.stack(values) for values in zip(*[environment.step(action, going) for action in second], strict=True)]
+    expected = play(without_rest, second)
+    assert_same([values[:, going] for values in steps], [values[:, going] for values in expected])
+    observations, rewards, terminated, truncated, _, _, lengths = (values[:, ~going] for values in steps)
+    assert (observations == resting).all()
+    assert not rewards.any() and not terminated.any() and not truncated.any()
+    assert (lengths == lengths[0]).all()
+
+    rested = make(game, engine, [5, 6, 7])
+    play(rested, first)
+    expected = play(rested, third)
+    assert_same([values[:, ~going] for values in play(environment, third)], [values[:, ~going] for values in expected])
+
+
 @pytest.mark.parametrize("game", ["HalfCheetah", "Hopper", "Humanoid"])
 def test_threads_do_not_matter(game, needs_simulator):
     one, three = make(game, "mujoco", range(5)), make(game, "mujoco", range(5), threads=3)

@@ -6,6 +6,8 @@ import reference_adam as reference
 import torch
 from update_check import ADAM, ADAMS, DECAYS, OneWeight, assert_makes_the_update, gradient_stream, start
 
+from experiments import optimizers
+
 SCHEDULE_OF_NADAM = 1e-6  # torch keeps the product of the mu_t in fp32
 
 
@@ -74,3 +76,20 @@ def test_radams_thresholds_of_code_and_paper_part_at_the_fifth_step_only():
     moves = [np.diff(np.stack([start(), *path]), axis=0) for path in (code, paper)]
     differing = [t for t, (a, b) in enumerate(zip(*moves, strict=True), 1) if not np.allclose(a, b, rtol=1e-9)]
     assert differing == [5]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_gradients_may_be_laid_out_otherwise_than_parameters(name):
+    """As those of convolutions are, in channels_last. torch's fused form on a CPU reads memory in order."""
+    weights = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        module = torch.nn.Conv2d(3, 4, 2)
+        optimizer = optimizers.build({"name": name, "lr": 0.1}, module)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            module.weight.copy_(torch.randn(4, 3, 2, 2, generator=generator))
+        for _ in range(3):
+            module.weight.grad = torch.randn(4, 3, 2, 2, generator=generator).to(memory_format=layout)
+            optimizer.step()
+        weights.append(module.weight.detach())
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from experiments.ppo.objective import MiniBatch
+from experiments.ppo.samples import normalised
 
 OBSERVATIONS, ACTIONS, SAMPLES, MINI_BATCH = 17, 6, 2048, 64
 
@@ -28,7 +29,8 @@ def mini_batches(whole: MiniBatch, seed: int, passes: int):
     for _ in range(passes):
         order = torch.randperm(SAMPLES, generator=generator)
         for chosen in order.split(MINI_BATCH):
-            yield MiniBatch(*(row[:, chosen] for row in whole))
+            batch = MiniBatch(*(row[:, chosen] for row in whole))
+            yield batch._replace(advantages=normalised(batch.advantages))
 
 
 def stacked(batches: list[MiniBatch]) -> MiniBatch:

@@ -27,7 +27,7 @@ OPTIMIZERS = {
 }
 RECIPES = {
     "cleanrl": PPOConfig(),
-    "tianshou": PPOConfig(normalise_advantages=False, clip_value=False),
+    "tianshou": PPOConfig(clip_value=False),
     "entropy": PPOConfig(entropy_coefficient=0.01),
 }
 

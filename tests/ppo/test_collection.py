@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from experiments.data.streams import derive
@@ -82,12 +83,24 @@ def test_every_pass_sees_every_sample_of_every_seed_once_in_an_order_of_its_own(
     samples = torch.arange(2 * 12, dtype=torch.float64).reshape(2, 12, 1).expand(2, 12, 8)
     orders = []
     for passage in (0, 1):
-        batches = mini_batches(samples, 2, 4, SEEDS, 0, passage)
+        batches = mini_batches(PPOConfig(), samples, 2, 4, SEEDS, 0, passage)
         rows = torch.cat([batch.returns for batch in batches], dim=1)
         assert [batch.returns.shape for batch in batches] == [(2, 4)] * 3
         assert rows.sort(1).values.tolist() == samples[..., 0].tolist()
         orders += rows.remainder(12).tolist()
     assert len({tuple(order) for order in orders}) == 4
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_advantages_are_normalised_within_the_mini_batch_of_each_seed(normalise):
+    samples = torch.randn(2, 12, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    samples[..., -1] = torch.arange(12)
+    for batch in mini_batches(PPOConfig(normalise_advantages=normalise), samples, 2, 4, SEEDS, 0, 0):
+        for own, advantages_found, values in zip(samples, batch.advantages, batch.values, strict=True):
+            expected = own[values.long(), -3]
+            if normalise:
+                expected = (expected - expected.mean()) / expected.std()
+            torch.testing.assert_close(advantages_found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_what_a_seed_samples_does_not_depend_on_who_shares_its_process():
