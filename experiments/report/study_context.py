@@ -25,8 +25,8 @@ def legend(result: StudyResult) -> list[str]:
         "beyond what was seen.",
         "`difference` is that of means with Welch's 95 % interval; `p` is from the two-sided exact Mann-Whitney test "
         "(by its normal approximation where returns are equal), after Holm's correction over the games judged under "
-        f"the protocol. A game is judged from {FEWEST_SEEDS} seeds of each optimizer on: with fewer, no outcome could "
-        "pass Holm's first step over eight games.",
+        f"the protocol, which grows as games are added. A game is judged from {FEWEST_SEEDS} seeds of each optimizer "
+        "on: with fewer, no outcome could pass Holm's first step over eight games.",
         "`smallest detectable difference` is the true difference of means that samples of this size and spread call "
         "significant in 80 of 100 repetitions, by Welch's test at Holm's first step (5 % over the number of games "
         "judged). Where the spread is due to a few outliers it overstates what the rank test needs.",

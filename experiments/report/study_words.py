@@ -80,6 +80,14 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
+def seeds(numbers: Sequence[int]) -> str:
+    """`seeds 0 to 9`, `seeds 3 and 7`."""
+    ordered = sorted(numbers)
+    if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f"seeds {ordered[0]} to {ordered[-1]}"
+    return f"seed{'s' * (len(ordered) > 1)} {listed([str(seed) for seed in ordered])}"
+
+
 def games(found: Sequence[Game]) -> str:
     """The names of games, listed."""
     return listed([game.name for game in found])

@@ -128,6 +128,10 @@ def test_protocols_that_disagree(undrawn, results):
         f"{CLAIM} depends here on how the two are compared: it is refuted with the rate 3e-4; supported with chosen"
     )
     page = (results / "figure2.md").read_text()
+    assert (
+        "Recipe `cleanrl` of the experiments, 488 epochs, seeds 0 to 9; each optimizer's learning rate is the" in page
+    )
+    assert "among 1e-4, 3e-4 and 1e-3 by the mean final return of seeds 100 and 101 after 147 epochs" in page
     assert "better rate may lie beyond it: Hopper (Adam 1e-3, the highest), Hopper (Adan 1e-3, the highest)." in page
     tables = (results / "tables" / "f2.md").read_text()
     assert "| game   |      | 1e-4 | 3e-4 | 1e-3 | chosen                     |" in tables
@@ -253,4 +257,5 @@ def test_words():
     assert study_words.listed(["A", "B", "C"]) == "A, B and C"
     assert (study_words.counted(1, "game"), study_words.counted(8, "game")) == ("one game", "eight games")
     assert [study_words.rate(value) for value in (3e-4, 1e-3, 2.5e-3, None)] == ["3e-4", "1e-3", "2.5e-3", "-"]
+    assert study_words.seeds([2, 0, 1]) == "seeds 0 to 2" and study_words.seeds([3, 7]) == "seeds 3 and 7"
     assert (study_words.p_value(0.0004), study_words.p_value(0.0235)) == ("< 0.001", "0.024")
