@@ -183,8 +183,8 @@ def _extent(protocol: ProtocolResult) -> str:
     both = [arm for game in protocol.protocol.judged for arm in arms(game)]
     counts = sorted({arm.n for arm in both})
     steps = max(summary.steps[-1] for arm in both if (summary := protocol.summary(arm)))
-    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{seeds} seeds each, {steps:,} environment steps"
+    each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{each} seeds each, {steps:,} environment steps"
 
 
 def _means(game: Game) -> str:
