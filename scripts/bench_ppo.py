@@ -1,229 +1,195 @@
-"""PPO's speed: `python scripts/bench_ppo.py [--games HalfCheetah Hopper] [--seeds 10] [--repeats 5] [--rollouts 2]`.
+"""PPO's speed: `python scripts/bench_ppo.py [--games HalfCheetah Hopper] [--optim adam adan] [--output FILE.md]`.
 
-Two trainers on one thread, in turn, in one process: a plain one in CleanRL's manner (one gymnasium environment with its
-wrappers, eager torch, torch's Adam), written for this comparison, and the suite's loop with several seeds as one batch.
-Both use CleanRL's recipe. Each round gives both trainers' environment steps per second of processor time (others may
-use the machine); reported are medians, the median of the ratios of a round, and of ours the share of time that is
-physics (mujoco's steps) and the microseconds of everything else. Checkpoints, evaluations and building are outside
-both.
+Trainers on one thread, in turn, in one process, all with CleanRL's recipe: a plain one in CleanRL's manner (eager
+torch, torch's Adam), written for this comparison; stable-baselines3's, where it is installed; and the suite's loop with
+several seeds as one batch, with each of `--optim`. Each round gives every trainer's environment steps per second of
+processor time (others may use the machine), a ratio to the plain one of that round, and of ours the share of time that
+is physics (mujoco's steps) and the microseconds of everything else; reported are medians and quartiles. Checkpoints,
+evaluations and building are outside. What everything else consists of comes from rounds of its own afterwards.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 import warnings
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-import mujoco
-import numpy as np
 import torch
-from torch import nn
-from torch.distributions.normal import Normal
+from bench_environments import cpu_name
+from ppo_trainers import PARTS, PHYSICS, STEPS, PlainTrainer, StableBaselines3, Suite
 
-from experiments import tasks
-from experiments.environments.simulator import quiet_compiler
-from experiments.launch.seed_batches import require_elementwise
-from experiments.record.run_directory import RunDirectory
-from experiments.schema.compose import compose
-from experiments.schema.names import choices
-from experiments.training.interruption import Interruption
-from experiments.training.loop import Run
-from experiments.training.task import Part
-
-STEPS, PASSES, MINI_BATCH = 2048, 10, 64
-GAMMA, LAMBDA, CLIP = 0.99, 0.95, 0.2
+PLAIN, PEER, PEER_PACKAGE = "plain, adam", "stable-baselines3, adam", "stable_baselines3"
+LEAST_RATIO = {"HalfCheetah": 7.0, "Hopper": 4.7, "Walker2d": 4.0, "Ant": 2.9}  # of ours with Adam to the plain one
+MOST_MICROSECONDS = 25.0  # of everything but the physics
+HEAD = "| game | trainer | steps/s | quartiles | ratio to plain | quartiles | physics | all but physics, us a step |"
+PARTS_HEAD = f"| game | trainer | {PHYSICS} | " + " | ".join(PARTS) + " | everything else |"
 
 
-class PlainTrainer:
-    """One seed, one environment, an operation of torch for everything."""
+@dataclass
+class Measured:
+    """Rounds of one trainer: steps per second, and where it tells, seconds of physics a step and all seconds a step."""
 
-    def __init__(self, game: str, seed: int) -> None:
-        torch.manual_seed(seed)
-        with quiet_compiler():
-            self.environment = gymnasium.vector.SyncVectorEnv(
-                [lambda: self._wrapped(game)], autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP
-            )
-        observations = self.environment.single_observation_space.shape[0]
-        actions = self.environment.single_action_space.shape[0]
-        self.actor = self._network(observations, actions, 0.01)
-        self.critic = self._network(observations, 1, 1.0)
-        self.log_std = nn.Parameter(torch.zeros(1, actions))
-        self.parameters = [*self.actor.parameters(), *self.critic.parameters(), self.log_std]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=3e-4, eps=1e-5)
-        first, _ = self.environment.reset(seed=seed)
-        self.observation, self.done = torch.Tensor(first), torch.zeros(1)
-        self.buffer = {
-            "observations": torch.zeros(STEPS, 1, observations),
-            "actions": torch.zeros(STEPS, 1, actions),
-            **{name: torch.zeros(STEPS, 1) for name in ("log_probabilities", "rewards", "dones", "values")},
-        }
+    speeds: list[float] = field(default_factory=list)
+    physics: list[float] = field(default_factory=list)
 
-    @staticmethod
-    def _wrapped(game: str) -> gymnasium.Env:
-        wrappers = gymnasium.wrappers
-        environment = wrappers.RecordEpisodeStatistics(gymnasium.make(f"{game}-v4"))
-        environment = wrappers.NormalizeObservation(wrappers.ClipAction(environment))
-        space = environment.observation_space
-        environment = wrappers.TransformObservation(environment, lambda seen: np.clip(seen, -10, 10), space)
-        environment = wrappers.NormalizeReward(environment, gamma=GAMMA)
-        return wrappers.TransformReward(environment, lambda reward: np.clip(reward, -10, 10))
+    @property
+    def rest(self) -> list[float]:
+        """Microseconds a step of everything but physics."""
+        return [1e6 * (1 / speed - physics) for speed, physics in zip(self.speeds, self.physics, strict=True)]
 
-    @staticmethod
-    def _network(inputs: int, outputs: int, gain: float) -> nn.Sequential:
-        layers = [nn.Linear(inputs, 64), nn.Linear(64, 64), nn.Linear(64, outputs)]
-        for layer, of_layer in zip(layers, (2**0.5, 2**0.5, gain), strict=True):
-            nn.init.orthogonal_(layer.weight, of_layer)
-            nn.init.zeros_(layer.bias)
-        return nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2])
-
-    def train(self, rollouts: int) -> None:
-        for _ in range(rollouts):
-            self._collect()
-            self._learn(*self._estimate())
-
-    def _collect(self) -> None:
-        buffer = self.buffer
-        for step in range(STEPS):
-            buffer["observations"][step], buffer["dones"][step] = self.observation, self.done
-            with torch.no_grad():
-                policy = self._policy(self.observation)
-                action = policy.sample()
-                buffer["log_probabilities"][step] = policy.log_prob(action).sum(1)
-                buffer["values"][step] = self.critic(self.observation).flatten()
-            buffer["actions"][step] = action
-            seen, reward, terminated, truncated, _ = self.environment.step(action.numpy())
-            buffer["rewards"][step] = torch.tensor(reward).view(-1)
-            self.observation = torch.Tensor(seen)
-            self.done = torch.Tensor(np.logical_or(terminated, truncated))
-
-    @torch.no_grad()
-    def _estimate(self) -> tuple[torch.Tensor, torch.Tensor]:
-        buffer, carried = self.buffer, torch.zeros(1)
-        advantages = torch.zeros_like(buffer["rewards"])
-        following, going = self.critic(self.observation).flatten(), 1.0 - self.done
-        for step in reversed(range(STEPS)):
-            delta = buffer["rewards"][step] + GAMMA * following * going - buffer["values"][step]
-            advantages[step] = carried = delta + GAMMA * LAMBDA * going * carried
-            following, going = buffer["values"][step], 1.0 - buffer["dones"][step]
-        return advantages, advantages + buffer["values"]
-
-    def _learn(self, advantages: torch.Tensor, returns: torch.Tensor) -> None:
-        flat = {name: values.flatten(0, 1) for name, values in self.buffer.items()}
-        advantages, returns = advantages.flatten(), returns.flatten()
-        order = np.arange(STEPS)
-        for _ in range(PASSES):
-            np.random.shuffle(order)
-            for start in range(0, STEPS, MINI_BATCH):
-                chosen = order[start : start + MINI_BATCH]
-                policy = self._policy(flat["observations"][chosen])
-                log_ratio = policy.log_prob(flat["actions"][chosen]).sum(1) - flat["log_probabilities"][chosen]
-                ratio = log_ratio.exp()
-                advantage = advantages[chosen]
-                advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-                clipped = torch.clamp(ratio, 1 - CLIP, 1 + CLIP)
-                policy_loss = torch.max(-advantage * ratio, -advantage * clipped).mean()
-                value, before = self.critic(flat["observations"][chosen]).view(-1), flat["values"][chosen]
-                near = before + torch.clamp(value - before, -CLIP, CLIP)
-                error = torch.max((value - returns[chosen]) ** 2, (near - returns[chosen]) ** 2)
-                loss = policy_loss + 0.5 * 0.5 * error.mean()
-                self.optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(self.parameters, 0.5)
-                self.optimizer.step()
-
-    def _policy(self, observations: torch.Tensor) -> Normal:
-        mean = self.actor(observations)
-        return Normal(mean, self.log_std.expand_as(mean).exp())
+    @property
+    def shares(self) -> list[float]:
+        """Percent of the time that is physics."""
+        return [100 * speed * physics for speed, physics in zip(self.speeds, self.physics, strict=True)]
 
 
-class Timed:
-    """What it holds, with the seconds that calls of `step` took."""
-
-    def __init__(self, held: Any) -> None:
-        self._held, self.seconds = held, 0.0
-
-    def step(self, *arguments: Any, **keywords: Any) -> Any:
-        begin = time.process_time()
-        result = self._held.step(*arguments, **keywords)
-        self.seconds += time.process_time() - begin
-        return result
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._held, name)
+def timed(trainer: Any, rollouts: int) -> float:
+    """Processor seconds of one environment step."""
+    begin = time.process_time()
+    trainer.train(rollouts)
+    return (time.process_time() - begin) / (STEPS * rollouts * trainer.seeds)
 
 
-class Suite:
-    """The suite's loop over seeds of one batch, from its run directories to its events; physics timed by itself."""
-
-    def __init__(self, game: str, optim: str, seeds: int, folder: Path) -> None:
-        name = next(name for name in choices("exp") if name.replace("_", "") == f"ppo{game.lower()}")
-        common = [f"exp={name}", f"optim={optim}", "scale=paper", "evaluation.every=100000", "checkpoint.every=100000"]
-        configs = [compose([*common, f"seed={seed}", f"launch.seeds_per_process={seeds}"])[0] for seed in range(seeds)]
-        require_elementwise(configs)
-        directories = [RunDirectory.open_or_create(folder, config) for config in configs]
-        part = Part(micro_batch=configs[0].global_batch_size)
-        task = tasks.build(configs[0], part, range(seeds))
-        members = list(zip(configs, directories, strict=True))
-        self.run = Run(configs[0], directories[0], task, part, members[1:])
-        self.run.resume()
-        self.environment = self.run.task.sampler.environment  # type: ignore[attr-defined]
-        self.physics = self.environment._batch = Timed(self.environment._batch)
-
-    def train(self, rollouts: int) -> None:
-        with Interruption() as interruption:
-            self.run.perform(interruption, until=self.run.update + rollouts * self.run.task.updates_per_epoch)
+def compare(trainers: dict[str, Any], repeats: int, rollouts: int) -> dict[str, Measured]:
+    """Interleaved rounds; the order turns by one each round."""
+    found = {name: Measured() for name in trainers}
+    for trainer in trainers.values():
+        trainer.train(1)
+    names = list(trainers)
+    for repeat in range(repeats):
+        turn = repeat % len(names)
+        for name in names[turn:] + names[:turn]:
+            trainer, measured = trainers[name], found[name]
+            if isinstance(trainer, Suite):
+                trainer.stopwatch.seconds.clear()
+            measured.speeds.append(1 / timed(trainer, rollouts))
+            if isinstance(trainer, Suite):
+                measured.physics.append(trainer.stopwatch.seconds[PHYSICS] / (STEPS * rollouts * trainer.seeds))
+    return found
 
 
-def compare(game: str, arguments: argparse.Namespace, folder: Path) -> None:
-    """Print one line for each trainer."""
-    plain = PlainTrainer(game, 0)
-    ours = Suite(game, arguments.optim, arguments.seeds, folder)
-    speeds: dict[str, list[float]] = {"plain": [], "ours": []}
-    shares, rest = [], []
-    steps = STEPS * arguments.rollouts
-    plain.train(1), ours.train(1)  # type: ignore[func-returns-value]
-    for _ in range(arguments.repeats):
-        begin = time.process_time()
-        plain.train(arguments.rollouts)
-        speeds["plain"].append(steps / (time.process_time() - begin))
-        ours.physics.seconds, begin = 0.0, time.process_time()
-        ours.train(arguments.rollouts)
-        seconds = time.process_time() - begin
-        speeds["ours"].append(steps * arguments.seeds / seconds)
-        shares.append(ours.physics.seconds / seconds)
-        rest.append(1e6 * (seconds - ours.physics.seconds) / (steps * arguments.seeds))
-    ratios = [fast / slow for fast, slow in zip(speeds["ours"], speeds["plain"], strict=True)]
-    middle = {name: statistics.median(values) for name, values in speeds.items()}
-    ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    share, others = 100 * statistics.median(shares), statistics.median(rest)
-    print(
-        f"{game:<12} plain {middle['plain']:>6,.0f} steps/s   ours {middle['ours']:>6,.0f} steps/s   ratio {ratio}   "
-        f"physics {share:.0f} % of the time, the rest {others:.1f} us a step",
-        flush=True,
-    )
+def parts(suite: Suite, repeats: int, rollouts: int) -> list[float]:
+    """Median microseconds a step of physics, of each of `PARTS`, and of everything else, with all of them watched."""
+    suite.watch_all()
+    rounds = []
+    for _ in range(repeats):
+        suite.stopwatch.seconds.clear()
+        whole = timed(suite, rollouts)
+        own = [suite.stopwatch.seconds[name] / (STEPS * rollouts * suite.seeds) for name in (PHYSICS, *PARTS)]
+        rounds.append([*own, whole - sum(own)])
+    return [1e6 * statistics.median(values) for values in zip(*rounds, strict=True)]
+
+
+def spread(values: list[float], digits: int) -> tuple[str, str]:
+    """Median and quartiles as text."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:,.{digits}f}", f"{low:,.{digits}f} to {high:,.{digits}f}"
+
+
+def rows(game: str, found: dict[str, Measured]) -> list[str]:
+    lines = []
+    for name, measured in found.items():
+        ratios = [own / plain for own, plain in zip(measured.speeds, found[PLAIN].speeds, strict=True)]
+        cells = [*spread(measured.speeds, 0), *spread(ratios, 2), "", ""]
+        if measured.physics:
+            cells[4:] = [f"{statistics.median(measured.shares):.0f} %", " (".join(spread(measured.rest, 1)) + ")"]
+        lines.append(f"| {game} | {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def verdicts(game: str, found: dict[str, Measured]) -> list[str]:
+    """The targets of this game, of ours with Adam, and whether they are reached."""
+    ours = found.get(ours_with("adam"))
+    if ours is None or game not in LEAST_RATIO:
+        return []
+    ratio = statistics.median(own / plain for own, plain in zip(ours.speeds, found[PLAIN].speeds, strict=True))
+    rest = statistics.median(ours.rest)
+    least, marks = LEAST_RATIO[game], {True: "reached", False: "**not reached**"}
+    return [
+        f"| {game} | at least {least:g}x the plain trainer | {ratio:.2f} | {marks[ratio >= least]} |",
+        f"| {game} | all but physics at most {MOST_MICROSECONDS:g} us a step | {rest:.1f} | "
+        f"{marks[rest <= MOST_MICROSECONDS]} |",
+    ]
+
+
+def ours_with(optim: str) -> str:
+    return f"ours, {optim}"
+
+
+def heading(arguments: argparse.Namespace) -> list[str]:
+    packages = ["torch", "numpy", "mujoco", "gymnasium", *([PEER_PACKAGE] if find_spec(PEER_PACKAGE) else [])]
+    words = [word for word in sys.argv[1:] if word not in ("--output", str(arguments.output))]
+    lines = [
+        "# How fast PPO trains (CPU)",
+        "",
+        f"`{' '.join(['python scripts/bench_ppo.py', *words])}`; {arguments.repeats} interleaved rounds of "
+        f"{arguments.rollouts} x {STEPS} steps of each seed, one thread; ours with {arguments.seeds} seeds as one "
+        "batch; medians and quartiles, of processor time. "
+        f"{cpu_name()}, {os.cpu_count()} logical CPUs, load {os.getloadavg()[0]:.1f} at the start, "
+        f"{platform.system()}, Python {platform.python_version()}, "
+        f"{', '.join(f'{name} {version(name)}' for name in packages)}.",
+        "",
+    ]
+    if not find_spec(PEER_PACKAGE):
+        lines += ["stable-baselines3 is not installed (pip install stable-baselines3) and left out.", ""]
+    return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--games", nargs="*", default=["HalfCheetah", "Hopper", "Walker2d", "Ant"])
+    parser.add_argument("--games", nargs="*", default=list(LEAST_RATIO))
     parser.add_argument("--seeds", type=int, default=10, help="seeds of one batch")
-    parser.add_argument("--optim", default="adam", help="of ours; the plain trainer has torch's Adam")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--rollouts", type=int, default=2, help="of each trainer and repeat")
+    parser.add_argument("--optim", nargs="+", default=["adam", "adan"], help="of ours; the others have torch's Adam")
+    parser.add_argument("--repeats", type=int, default=9, help="interleaved rounds, at least 2")
+    parser.add_argument("--rollouts", type=int, default=1, help="of each trainer and round")
+    parser.add_argument("--output", type=Path, help="write the tables there, too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="gymnasium")
-    versions = f"torch {torch.__version__}, mujoco {mujoco.__version__}, gymnasium {gymnasium.__version__}"
-    print(f"{versions}, {platform.machine()}, 1 thread, {arguments.seeds} seeds, {arguments.optim}")
+    lines = [*heading(arguments), HEAD, "|---" * HEAD[1:].count("|") + "|"]
+    print("\n".join(lines), flush=True)
+    targets, shares = [], []
     for game in arguments.games:
         with tempfile.TemporaryDirectory() as folder:
-            compare(game, arguments, Path(folder))
+            trainers: dict[str, Any] = {PLAIN: PlainTrainer(game, 0)}
+            if find_spec(PEER_PACKAGE):
+                trainers[PEER] = StableBaselines3(game, 0)
+            ours = {ours_with(name): Suite(game, name, arguments.seeds, Path(folder)) for name in arguments.optim}
+            found = compare({**trainers, **ours}, arguments.repeats, arguments.rollouts)
+            lines += rows(game, found)
+            print("\n".join(lines[-len(found) :]), flush=True)
+            targets += verdicts(game, found)
+            for name, suite in ours.items():
+                cells = " | ".join(f"{value:.1f}" for value in parts(suite, arguments.repeats, arguments.rollouts))
+                shares.append(f"| {game} | {name} | {cells} |")
+    after = [
+        "",
+        "| game | target | measured | |",
+        "|---|---|---|---|",
+        *targets,
+        "",
+        "Microseconds of an environment step of ours, from rounds in which each part is watched, which costs a little. "
+        "Environment: the rules of the game and new episodes; normalise: observations and rewards; rollout: noise and "
+        "storing; prepare: values, advantages, mini-batches; learning: loss, gradients, clipping.",
+        "",
+        PARTS_HEAD,
+        "|---" * PARTS_HEAD[1:].count("|") + "|",
+        *shares,
+    ]
+    print("\n".join(after))
+    if arguments.output is not None:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text("\n".join([*lines, *after]) + "\n")
 
 
 if __name__ == "__main__":

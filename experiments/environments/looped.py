@@ -34,6 +34,10 @@ class LoopedEnvironment(VectorEnvironment):
         self.observation_size = (self._environments[0].observation_space.shape or (0,))[0]
         self.reset()
 
+    def simulations(self) -> list[Any]:
+        """gymnasium's bare environments: their `model`, `data` and `dt` are there to be looked at."""
+        return [environment.unwrapped for environment in self._environments]
+
     def _start_over(self) -> Array:
         pairs = zip(self._environments, self.seeds, strict=True)
         return np.stack([environment.reset(seed=seed)[0] for environment, seed in pairs])
@@ -53,21 +57,18 @@ class LoopedEnvironment(VectorEnvironment):
     def _generators(self) -> list[np.random.Generator]:
         return [environment.unwrapped.np_random for environment in self._environments]
 
-    def _simulations(self) -> list[Any]:
-        return [environment.unwrapped for environment in self._environments]
-
     def _simulator_state(self) -> dict[str, Array]:
-        whole = np.empty((self.rows, mujoco.mj_stateSize(self._simulations()[0].model, WHOLE_STATE)))
-        for row, simulation in zip(whole, self._simulations(), strict=True):
+        whole = np.empty((self.rows, mujoco.mj_stateSize(self.simulations()[0].model, WHOLE_STATE)))
+        for row, simulation in zip(whole, self.simulations(), strict=True):
             mujoco.mj_getState(simulation.model, simulation.data, row, WHOLE_STATE)
         fields = {
-            name: np.stack([getattr(simulation.data, name) for simulation in self._simulations()])
+            name: np.stack([getattr(simulation.data, name) for simulation in self.simulations()])
             for name in READ_BEFORE_A_STEP
         }
         return {"simulator": whole, **fields}
 
     def _load_simulator(self, arrays: dict[str, Array]) -> None:
-        for row, simulation in enumerate(self._simulations()):
+        for row, simulation in enumerate(self.simulations()):
             mujoco.mj_setState(simulation.model, simulation.data, arrays["simulator"][row], WHOLE_STATE)
             for name in READ_BEFORE_A_STEP:
                 getattr(simulation.data, name)[:] = arrays[name][row]

@@ -35,18 +35,18 @@ class Objective:
     config: PPOConfig
 
     def __call__(self, module: Any, batch: MiniBatch) -> Tensor:
-        """Losses [S], each the mean over its own mini-batch."""
+        """Losses [S], each a sum over its own mini-batch."""
         mean, log_std, value = module(batch.observations)
         ratio = (log_probability(batch.actions, mean, log_std) - batch.log_probabilities).exp()
         advantage, clip = batch.advantages, self.config.clip
-        policy = torch.max(-advantage * ratio, -advantage * ratio.clamp(1 - clip, 1 + clip)).mean(1)
+        policy = torch.max(-advantage * ratio, -advantage * ratio.clamp(1 - clip, 1 + clip)).sum(1)
         error = (value - batch.returns).square()
         if self.config.clip_value:
             clipped = batch.values + (value - batch.values).clamp(-clip, clip)
             error = torch.max(error, (clipped - batch.returns).square())
-        loss = policy + self.config.value_coefficient * 0.5 * error.mean(1)
+        loss = policy + self.config.value_coefficient * 0.5 * error.sum(1)
         if self.config.entropy_coefficient:
-            loss = loss - self.config.entropy_coefficient * entropy(log_std).squeeze(1)
+            loss = loss - self.config.entropy_coefficient * error.shape[1] * entropy(log_std).squeeze(1)
         return loss
 
 

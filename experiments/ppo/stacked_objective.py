@@ -47,7 +47,7 @@ class _Objective(torch.autograd.Function):
         ratio = surprise.neg_().exp_()
         surrogate = batch.advantages * ratio
         clipped = batch.advantages * ratio.clamp_(1 - config.clip, 1 + config.clip)
-        loss = torch.min(surrogate, clipped).mean(1).neg_()
+        loss = torch.min(surrogate, clipped).sum(1).neg_()
 
         slope = error = value - batch.returns
         squares = error.square()
@@ -57,13 +57,13 @@ class _Objective(torch.autograd.Function):
             near_squares = torch.add(batch.values, near).sub_(batch.returns).square_()
             slope = error * ((squares >= near_squares) | (moved == near))
             squares = torch.max(squares, near_squares)
-        loss.add_(squares.mean(1), alpha=0.5 * config.value_coefficient)
+        loss.add_(squares.sum(1), alpha=0.5 * config.value_coefficient)
         if config.entropy_coefficient:
-            loss.sub_(entropy(log_std), alpha=config.entropy_coefficient)
+            loss.sub_(entropy(log_std), alpha=config.entropy_coefficient * n)
 
         # The surrogate's slope in the log probability, where it is not the clipped one that counts.
-        of_log_probability = surrogate.masked_fill_(surrogate > clipped, 0.0).mul_(-1 / n)
-        of_value = slope * (config.value_coefficient / n)
+        of_log_probability = surrogate.masked_fill_(surrogate > clipped, 0.0).neg_()
+        of_value = slope * config.value_coefficient
         context.config, context.features, context.layers = config, features, layers
         context.kept = standard, precision, of_log_probability, of_value
         return loss
@@ -81,7 +81,7 @@ class _Objective(torch.autograd.Function):
         of_standard = of_log_probability[:, None] * standard
         of_log_std = (of_standard * standard).sum(2).sub_(of_log_probability.sum(1, keepdim=True))
         if config.entropy_coefficient:
-            of_log_std -= config.entropy_coefficient * outer
+            of_log_std -= config.entropy_coefficient * n * outer
         of_mean = of_standard.mul_(precision)
         of_value = (of_value * outer)[:, None]
 

@@ -74,10 +74,8 @@ class PPO:
     def loss(self, module: nn.Module, batch: MiniBatch) -> Loss:
         """The objective of each seed, as a sum over its samples."""
         if isinstance(module, StackedActorCritic):
-            losses = stacked_objective(self.config.ppo, module, batch)
-        else:
-            losses = self.objective(module, batch)
-        return Loss(losses * batch.returns.shape[1])
+            return Loss(stacked_objective(self.config.ppo, module, batch))
+        return Loss(self.objective(module, batch))
 
     def evaluate(self, module: nn.Module) -> dict[str, Any]:
         """`episode_return` and `episode_length`, means over episodes on separate environments; and how many

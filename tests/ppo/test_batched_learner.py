@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from rollouts import ACTIONS, OBSERVATIONS, mini_batches, recorded, stacked
+from rollouts import ACTIONS, MINI_BATCH, OBSERVATIONS, mini_batches, recorded, stacked
 
 from experiments import optimizers
 from experiments.models.actor_critic import ActorCritic, StackedActorCritic
@@ -44,12 +44,12 @@ def objective_of(module, config):
 
 
 def learn(module, optim, config, streams, rates=()):
-    """Plain training: sum of losses, clipping, step."""
+    """Plain training: means of losses, clipping, step."""
     optimizer, objective = optimizers.build(optim, module, rates), objective_of(module, config)
     clip = getattr(module, "clip_grad_norm_", None)
     for batch in streams:
         optimizer.zero_grad()
-        objective(module, batch).sum().backward()
+        (objective(module, batch).sum() / MINI_BATCH).backward()
         if clip is not None:
             clip(MAX_NORM)
         else:
