@@ -33,8 +33,9 @@ def load(config: DataConfig) -> DataSet:
     return DataSet(config.name, f"Hugging Face data set {shown_name(config)}", config.num_classes, *splits)
 
 
-def tables(config: DataConfig) -> Any:
-    """All splits of `config.hub` by name; `repository:configuration` names one of several configurations.
+def tables(config: DataConfig, configuration: str = "") -> Any:
+    """All splits of `config.hub` by name. `configuration` is one of several that a repository may have, unless
+    `repository:configuration` names it.
 
     Raises UserError when the library is absent or the repository cannot be loaded.
     """
@@ -43,9 +44,9 @@ def tables(config: DataConfig) -> Any:
     import datasets
 
     hub = config.hub or ""
-    repository, _, configuration = (hub, "", "") if Path(hub).is_dir() else hub.partition(":")
+    repository, _, named = (hub, "", "") if Path(hub).is_dir() else hub.partition(":")
     try:
-        return datasets.load_dataset(repository, configuration or None, cache_dir=config.cache)
+        return datasets.load_dataset(repository, named or configuration or None, cache_dir=config.cache)
     except Exception as error:  # the library raises a dozen kinds, from requests' to its own
         raise UserError(f"data.hub={config.hub}: {type(error).__name__}: {error}") from error
 

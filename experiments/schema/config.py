@@ -129,6 +129,42 @@ class PPOConfig:
 
 
 @dataclass
+class TextConfig:
+    """Text as sub-words. `tokenizer` is a folder or a hub repository; without one it is trained on the corpus, to the
+    model's vocabulary. Sequences have at most `sequence_length` tokens, special ones counted.
+
+    For masked language modelling one document of `held_out_every` is held out; `mask_probability` of the words are
+    targets, of which `leave_unmasked` stay and `random_token` become another word.
+    """
+
+    tokenizer: str | None = None
+    sequence_length: int = 512
+    held_out_every: int = 100
+    mask_probability: float = 0.15
+    leave_unmasked: float = 0.1
+    random_token: float = 0.1
+
+
+@dataclass
+class GlueConfig:
+    """The task of GLUE that is learnt, by the name that `task.name=` gives on the command line."""
+
+    name: str = ""
+
+
+@dataclass
+class InheritedConfig:
+    """What a run takes from outside its configuration, by SHA-256; `experiments.launch.inheritance` finds it before.
+
+    `weights` are those of the finished run `parent` or of the checkpoint folder `init`; `source` says in words which.
+    """
+
+    source: str = ""
+    weights: str = ""
+    tokenizer: str = ""
+
+
+@dataclass
 class EvaluationConfig:
     """How and when the model is evaluated. `every` counts epochs; the last epoch is always evaluated."""
 
@@ -204,6 +240,11 @@ class RunConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    glue: GlueConfig = field(default_factory=GlueConfig)
+    parent: str | None = None
+    init: str | None = None
+    inherited: InheritedConfig = field(default_factory=InheritedConfig)
     ema_decay: float | None = None
     clip_grad_norm: float | None = None
     distribute_batch_norm: str = "reduce"
@@ -252,4 +293,8 @@ NOT_IDENTITY = (
     "data.hub",
     "data.cache",
     "data.workers",
+    "text.tokenizer",  # `inherited` says which it is, and so for the next three
+    "parent",
+    "init",
+    "inherited.source",
 )
