@@ -42,7 +42,7 @@ def test_one_line_with_difference_and_warning(epoch, top1, line):
 
 def test_the_loss_is_compared_where_there_is_no_accuracy():
     assert on_track("square", 3, {"eval_loss": 7.9}).endswith(
-        "7.90, authors 6.90 (+1.00), behind even their first epoch"
+        "7.90, authors 6.90 (+1.00), behind even their first evaluation"
     )
 
 
