@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.launch import local
+from experiments.schema.budget import UPDATES, budget_of
 from experiments.schema.config import NOT_IDENTITY, RunConfig
 from experiments.schema.typed import leaves, to_dict
 from experiments.schema.typed import show as shown
@@ -59,18 +60,26 @@ def _one(console: Console, plan: Plan) -> None:
 def _cost(plan: Plan) -> dict[str, str]:
     config, schedule = plan.config, plan.config.schedule
     first, last = plan.rate_of(1), plan.rate_of(plan.total_updates)
-    peak = max(plan.rate_of(1 + epoch * plan.updates_per_epoch) for epoch in range(config.total_epochs))
+    peak = max([*plan.rates, plan.rate_of(min(1 + schedule.warmup_updates, plan.total_updates))])
     memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
     split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
     source = f"{config.data.train_size:,} images to train on, {config.data.test_size:,} to test on"
     if config.task == "ppo":
         steps = config.ppo.rollout_steps * config.total_epochs
         source = f"{config.ppo.game}, {steps:,} environment steps, engine {config.ppo.engine}"
-    budget = f"{schedule.epochs} and {schedule.cooldown_epochs} of cool-down; nominal {config.epochs}"
+    nominal = budget_of(vars(config))
+    if nominal.unit == UPDATES:
+        every = f"evaluated every {config.evaluation.every:,}, saved every {config.checkpoint.every:,}"
+        length = {"updates": f"{plan.total_updates:,} (nominal {nominal.count:,}; {every})"}
+    else:
+        budget = f"{schedule.epochs} and {schedule.cooldown_epochs} of cool-down; nominal {nominal.count}"
+        length = {
+            "epochs": f"{config.total_epochs} ({budget})",
+            "updates": f"{plan.total_updates:,} ({plan.updates_per_epoch:,} an epoch)",
+        }
     return {
         "parameters": f"{plan.n_parameters:,}",
-        "epochs": f"{config.total_epochs} ({budget})",
-        "updates": f"{plan.total_updates:,} ({plan.updates_per_epoch:,} an epoch)",
+        **length,
         "samples": f"{plan.total_samples:,}",
         "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",
         "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}",
@@ -112,7 +121,7 @@ def _many(console: Console, plans: Sequence[Plan]) -> None:
         "exp",
         "optim",
         "recipe",
-        "epochs",
+        "budget",
         "batch",
         "lr",
         "seed",
@@ -128,7 +137,7 @@ def _many(console: Console, plans: Sequence[Plan]) -> None:
             config.exp,
             config.optim["name"],
             config.recipe,
-            f"{config.total_epochs}",
+            str(budget_of({"epochs": config.total_epochs, "updates": config.schedule.updates})),
             f"{config.global_batch_size}",
             f"{config.optim['lr']:.4g}",
             f"{config.seed}",

@@ -1,7 +1,7 @@
 """The learning rate as a pure function of the position in the run; no torch, no scheduler object, no state.
 
 A schedule function knows only `(schedule, lr, position)`; the position counts epochs from 0. In the released timm runs
-it moves once an epoch; where `schedule.per_update`, with every update.
+it moves once an epoch; where `schedule.per_update`, with every update. Of a run that counts updates, it counts updates.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ def cosine(schedule: ScheduleConfig, lr: float, position: float) -> float:
     already reached, below the peak. With `warmup_prefix` the cosine begins there, at the peak, and spans the rest
     (facebookresearch/ConvNeXt, utils.py). From `epochs` on, through the cool-down, the rate is `min_lr`.
     """
-    if position < schedule.warmup_epochs:
-        return schedule.warmup_lr + position * (lr - schedule.warmup_lr) / schedule.warmup_epochs
-    if position >= schedule.epochs:
+    length, warmup = schedule.length, schedule.warmup
+    if position < warmup:
+        return schedule.warmup_lr + position * (lr - schedule.warmup_lr) / warmup
+    if position >= length:
         return schedule.min_lr
-    start = schedule.warmup_epochs if schedule.warmup_prefix else 0
-    part = (position - start) / (schedule.epochs - start)
+    start = warmup if schedule.warmup_prefix else 0
+    part = (position - start) / (length - start)
     return schedule.min_lr + 0.5 * (lr - schedule.min_lr) * (1 + math.cos(math.pi * part))
 
 
 def linear(schedule: ScheduleConfig, lr: float, position: float) -> float:
-    """From `lr` to `min_lr` after `epochs`, in a straight line."""
-    return lr + (schedule.min_lr - lr) * min(position / schedule.epochs, 1.0)
+    """From `lr` to `min_lr` at the end of the budget, in a straight line."""
+    return lr + (schedule.min_lr - lr) * min(position / schedule.length, 1.0)
 
 
 def step(schedule: ScheduleConfig, lr: float, position: float) -> float:
@@ -53,7 +54,8 @@ SCHEDULES: dict[str, Callable[[ScheduleConfig, float, float], float]] = {
 
 
 def rate(schedule: ScheduleConfig, lr: float, epoch: int, progress: float = 0.0) -> float:
-    """The rate of an update in `epoch`, counted from 0, of a run with peak `lr`.
+    """The rate of an update in `epoch`, counted from 0, of a run with peak `lr` (where it counts updates, of the update
+    after so many).
 
     `progress`, in [0, 1), is the part of the epoch done before that update; it counts where `schedule.per_update`.
     Raises UserError for an unknown schedule.
@@ -66,10 +68,13 @@ def rate(schedule: ScheduleConfig, lr: float, epoch: int, progress: float = 0.0)
 
 def rate_of_update(schedule: ScheduleConfig, lr: float, update: int, updates_per_epoch: int) -> float:
     """The rate that `update`, counted from 1, uses."""
+    if schedule.updates is not None:
+        return rate(schedule, lr, update - 1)
     epoch, done = divmod(update - 1, updates_per_epoch)
     return rate(schedule, lr, epoch, done / updates_per_epoch)
 
 
 def rates(schedule: ScheduleConfig, lr: float) -> list[float]:
-    """The rate of every epoch that runs, cool-down included: of its first update where the rate moves within it."""
-    return [rate(schedule, lr, epoch) for epoch in range(schedule.epochs + schedule.cooldown_epochs)]
+    """The rate of every epoch that runs, cool-down included: of its first update where the rate moves within it; or of
+    every update, of a run that counts them."""
+    return [rate(schedule, lr, epoch) for epoch in range(schedule.length + schedule.cooldown_epochs)]

@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from experiments.schema import names
 from experiments.schema.batches import largest_part, micro_batch, unit
-from experiments.schema.budget import stop_update
-from experiments.schema.config import RunConfig
-from experiments.schema.epochs import samples_per_epoch, total_updates, updates_per_epoch
+from experiments.schema.budget import EPOCHS, UPDATES, budget_of
+from experiments.schema.config import RunConfig, ScheduleConfig
+from experiments.schema.epochs import samples_per_epoch, stop, total_updates, updates_per_epoch
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.typed import get, show, to_dict
 
@@ -43,6 +43,8 @@ BOUNDS = {
     "schedule.min_lr": (0.0, None),
     "schedule.cooldown_epochs": (0, None),
     "schedule.decay": (0.0, 1.0),
+    "schedule.updates": (1, None),
+    "schedule.warmup_updates": (0, None),
     "model.drop_path": (0.0, 1.0),
     "model.drop": (0.0, 1.0),
     "data.num_classes": (1, None),
@@ -87,6 +89,17 @@ BOUNDS = {
 
 # Hyper-parameters that are words, for the optimizers that have them.
 OPTIM_CHOICES = {"optim.state_dtype": ("float32", "bfloat16"), "optim.state_rounding": ("stochastic", "nearest")}
+
+# Keys of the schedule that only one unit of the budget has, and what stands for them in the other.
+OF_UNIT = {
+    EPOCHS: {
+        "epochs": "updates",
+        "warmup_epochs": "warmup_updates",
+        "cooldown_epochs": "updates",
+        "per_update": "name",
+    },
+    UPDATES: {"updates": "epochs", "warmup_updates": "warmup_epochs"},
+}
 
 # What a policy of timm begins with (timm/data/transforms_factory.py and auto_augment.py auto_augment_policy).
 POLICIES = ("rand", "augmix", "original", "originalr", "v0", "v0r", "3a")
@@ -162,19 +175,24 @@ def _names(config: RunConfig) -> None:
 
 
 def _schedule(config: RunConfig) -> None:
-    schedule = config.schedule
-    if schedule.warmup_epochs > schedule.epochs:
-        key = "schedule.warmup_epochs"
-        raise UserError(
-            f"{key}={schedule.warmup_epochs} ({origin(config, key)}): longer than all {schedule.epochs} epochs"
-        )
+    schedule, unit = config.schedule, budget_of(vars(config)).unit
+    for name, instead in OF_UNIT[UPDATES if unit == EPOCHS else EPOCHS].items():
+        if getattr(schedule, name) != getattr(ScheduleConfig(), name):
+            key, value = f"schedule.{name}", show(getattr(schedule, name))
+            raise UserError(
+                f"{key}={value} ({origin(config, key)}): {config.exp} counts {unit}; did you mean schedule.{instead}?"
+            )
+    length, warmup = budget_of(vars(schedule)), getattr(schedule, f"warmup_{unit}")
+    if warmup > length.count:
+        key = f"schedule.warmup_{unit}"
+        raise UserError(f"{key}={warmup} ({origin(config, key)}): longer than all {length}")
     before = 0
     for milestone in schedule.milestones:
-        if not before < milestone < schedule.epochs:
+        if not before < milestone < length.count:
             key = "schedule.milestones"
             raise UserError(
                 f"{key}={schedule.milestones} ({origin(config, key)}): {milestone} must come after {before} and before "
-                f"epoch {schedule.epochs}"
+                f"{unit.removesuffix('s')} {length.count}"
             )
         before = milestone
 
@@ -199,11 +217,12 @@ def _updates(config: RunConfig) -> None:
             f"{samples_per_epoch(config)} training images of {config.data.name}"
         )
     total = total_updates(config)
-    stop = stop_update(config.stop_at, updates_per_epoch(config))
-    if stop is not None and stop >= total:
+    stopped = stop(config)
+    if stopped is not None and stopped >= total:
+        epochs = f"{config.total_epochs} epochs ({total} updates)"
         raise UserError(
-            f"stop_at={config.stop_at} (command line): the run ends by itself after {config.total_epochs} epochs "
-            f"({total} updates); choose an earlier point"
+            f"stop_at={config.stop_at} (command line): the run ends by itself after "
+            f"{epochs if config.updates is None else f'{total} updates'}; choose an earlier point"
         )
     for update in config.launch.lr_at:
         if not 1 <= update <= total:

@@ -13,7 +13,8 @@ from typing import Any
 
 @dataclass
 class ScheduleConfig:
-    """Learning rate over the run, in epochs as run (after the scale's factors).
+    """Learning rate over the run, in epochs as run (after the scale's factors); of a run that counts updates, in
+    updates (`updates`, `warmup_updates`, milestones).
 
     `cosine` is timm 0.6's: warm-up is not a prefix (unless `warmup_prefix`), the rate jumps onto the cosine, and
     `cooldown_epochs` at `min_lr` follow the budget. `step` multiplies by `decay` at each milestone (an epoch).
@@ -30,6 +31,18 @@ class ScheduleConfig:
     cooldown_epochs: int = 0
     milestones: list[int] = field(default_factory=list)
     decay: float = 0.1
+    updates: int | None = None
+    warmup_updates: int = 0
+
+    @property
+    def length(self) -> int:
+        """The budget, without cool-down, in what it counts."""
+        return self.epochs if self.updates is None else self.updates
+
+    @property
+    def warmup(self) -> int:
+        """The warm-up, in what the budget counts."""
+        return self.warmup_epochs if self.updates is None else self.warmup_updates
 
 
 @dataclass
@@ -166,7 +179,8 @@ class InheritedConfig:
 
 @dataclass
 class EvaluationConfig:
-    """How and when the model is evaluated. `every` counts epochs; the last epoch is always evaluated."""
+    """How and when the model is evaluated. `every` counts epochs, or updates where the budget does; the end of the run
+    is always evaluated."""
 
     every: int = 1
     batch_size: int = 256
@@ -185,7 +199,8 @@ class MetricConfig:
 
 @dataclass
 class CheckpointConfig:
-    """Checkpoints are written every `every` epochs, at SIGTERM and at the end; the newest `keep` stay."""
+    """Checkpoints are written every `every` epochs (updates, where the budget counts them), at SIGTERM and at the end;
+    the newest `keep` stay."""
 
     every: int = 1
     keep: int = 2
@@ -218,7 +233,8 @@ class TrackConfig:
 @dataclass
 class RunConfig:
     """One run. `optim` holds `name` and every hyper-parameter of that optimizer in the convention of the
-    released code (betas near 1), `decay_bias_and_norm` among them."""
+    released code (betas near 1), `decay_bias_and_norm` among them. Where `updates` is set, the budget counts updates,
+    and `epochs` means nothing."""
 
     exp: str = ""
     title: str = ""
@@ -261,10 +277,14 @@ class RunConfig:
     provenance: dict[str, Any] = field(default_factory=dict)
     disagreements: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
+    updates: int | None = None
 
     @property
     def total_epochs(self) -> int:
-        """Epochs that run: the budget and the cool-down after it."""
+        """Epochs that run: the budget and the cool-down after it. Of a run that counts updates, the stretches between
+        evaluations."""
+        if self.schedule.updates is not None:
+            return -(-self.schedule.updates // self.evaluation.every)
         return self.schedule.epochs + self.schedule.cooldown_epochs
 
 

@@ -1,7 +1,12 @@
-"""Epochs into updates: the arithmetic that plan, task and checks share."""
+"""Epochs into updates: the arithmetic that plan, task and checks share.
+
+A run whose budget counts updates has epochs, too, as events and the loop know them: the stretches between two
+evaluations, of which the last may be shorter. They have nothing to do with passes over the data.
+"""
 
 from __future__ import annotations
 
+from experiments.schema.budget import stop_update
 from experiments.schema.config import RunConfig
 
 REPEATED_AUGMENTATION_ROUND = 256
@@ -13,6 +18,8 @@ def samples_per_epoch(config: RunConfig) -> int:
     With repeated augmentation that is the size of the training set, rounded down to a multiple of 256, whatever
     the number of repeats (`RepeatAugSampler` of timm, `selected_round`; sets smaller than that are taken whole).
     """
+    if config.updates is not None:
+        return config.evaluation.every * config.global_batch_size
     if config.task == "ppo":
         return config.ppo.rollout_steps * config.ppo.passes
     size = config.data.train_size
@@ -29,4 +36,11 @@ def updates_per_epoch(config: RunConfig) -> int:
 
 def total_updates(config: RunConfig) -> int:
     """Optimizer updates of the whole run, cool-down included."""
+    if config.schedule.updates is not None:
+        return config.schedule.updates
     return updates_per_epoch(config) * config.total_epochs
+
+
+def stop(config: RunConfig) -> int | None:
+    """The update after which `stop_at` ends the run, None where it is not set. Raises UserError for no such point."""
+    return stop_update(config.stop_at, None if config.updates is not None else updates_per_epoch(config))

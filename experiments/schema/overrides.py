@@ -16,7 +16,7 @@ from experiments.schema.point import Point
 from experiments.schema.typed import expect_key
 
 # Choices that pick a file or a part of one; every other key sets a value of the resolved configuration.
-CHOICES = (*names.GROUPS, "recipe", "epochs", "batch_size", "lr_scaling")
+CHOICES = (*names.GROUPS, "recipe", "epochs", "updates", "batch_size", "lr_scaling")
 MULTIRUN = ("-m", "--multirun")
 
 

@@ -13,7 +13,7 @@ from experiments.schema.errors import UserError, suggestion
 from experiments.schema.point import Point
 from experiments.schema.sources import read
 
-CELL_KEYS = ("exp", "optim", "epochs", "recipe", "batch_size")
+CELL_KEYS = ("exp", "optim", "epochs", "updates", "recipe", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Cell:
     recipe: str | None = None
     batch_size: int | None = None
     reported: str | None = None
+    updates: int | None = None
 
     def choices(self) -> dict[str, Any]:
         """What the cell chooses, by key of the command line."""
@@ -99,6 +100,7 @@ def batch_sizes(config: RunConfig, configs: Path = paths.CONFIGS) -> set[int]:
         and (cell.exp, cell.optim) == (config.exp, config.optim["name"])
         and cell.recipe in (None, config.recipe)
         and cell.epochs in (None, config.epochs)
+        and cell.updates in (None, config.updates)
     }
 
 

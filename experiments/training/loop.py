@@ -97,8 +97,13 @@ class Run:
         self.members: list[Member] = [(config, directory), *others]
         self.seeds = [member.seed for member, _ in self.members]
         refuse_other_seeds(self.members)
-        self.total_updates = task.updates_per_epoch * config.total_epochs
-        self.stop = min(self.total_updates, stop_update(config.stop_at, task.updates_per_epoch) or self.total_updates)
+        in_updates = config.updates is not None  # and so are the intervals
+        self.total_updates = config.schedule.updates or task.updates_per_epoch * config.total_epochs
+        stop = stop_update(config.stop_at, None if in_updates else task.updates_per_epoch)
+        self.stop = min(self.total_updates, stop or self.total_updates)
+        unit = 1 if in_updates else task.updates_per_epoch
+        self.evaluation_interval = config.evaluation.every * unit
+        self.checkpoint_interval = config.checkpoint.every * unit
         memory.reset_peak(part.device)
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)
@@ -152,7 +157,6 @@ class Run:
     def perform(self, interruption: Interruption, until: int) -> bool:
         """Perform updates up to `until`; return False when an interruption ended them before."""
         while self.update < until:
-            epoch, position = divmod(self.update, self.task.updates_per_epoch)
             learning_rate = rate_of_update(
                 self.config.schedule, self.config.optim["lr"], self.update + 1, self.task.updates_per_epoch
             )
@@ -167,11 +171,19 @@ class Run:
             self.epoch_count += count
             self.samples += count
             self.progress.updated(self.update, sum(losses) / len(losses), count * len(losses))
-            if position == self.task.updates_per_epoch - 1:
-                self._end_epoch(epoch)
+            if self._at_end_of(self.task.updates_per_epoch):
+                self._end_epoch()
+            if self.update == self.stop or self._at_end_of(self.checkpoint_interval):
+                self.journal.stop_clock()
+                self._save()
+                self.journal.start_clock()
             if leaving and self.update < until:
                 return False
         return True
+
+    def _at_end_of(self, interval: int) -> bool:
+        """Whether an interval of so many updates, or the run, ends here."""
+        return self.update % interval == 0 or self.update == self.total_updates
 
     def _begin(self) -> None:
         self.journal.event(
@@ -183,18 +195,16 @@ class Run:
             updates_per_epoch=self.task.updates_per_epoch,
         )
 
-    def _end_epoch(self, epoch: int) -> None:
-        last = self.update == self.total_updates
+    def _end_epoch(self) -> None:
+        epoch = (self.update - 1) // self.task.updates_per_epoch
         rate_used = float(self.optimizer.param_groups[0]["lr"])
         mean_loss = EachSeed(total / self.epoch_count for total in self.epoch_loss)
         self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=rate_used)
         self.epoch_loss, self.epoch_count = [0.0] * len(self.seeds), 0
         self.journal.epoch(epoch, self.update, self.samples)
         self.samples = 0
-        if last or (epoch + 1) % self.config.evaluation.every == 0:
+        if self._at_end_of(self.evaluation_interval):
             self._evaluate(epoch)
-        if last or self.update == self.stop or (epoch + 1) % self.config.checkpoint.every == 0:
-            self._save()
         self.journal.start_clock()
 
     def _evaluate(self, epoch: int) -> None:
@@ -208,14 +218,15 @@ class Run:
             metrics = self.task.evaluate(module)
         self.journal.event("evaluation", epoch=epoch, update=self.update, **metrics)
         text = "  ".join(f"{name} {_shown(value)}" for name, value in metrics.items())
-        self.progress.say(f"epoch {epoch + 1}/{self.config.total_epochs}  {text}")
-        if self.config.curve and (line := on_track(self.config.curve, epoch, metrics)):
+        place = f"epoch {epoch + 1}/{self.config.total_epochs}"
+        if self.config.updates is not None:
+            place = f"update {self.update:,}/{self.total_updates:,}"
+        self.progress.say(f"{place}  {text}")
+        if self.config.curve and (line := on_track(self.config.curve, epoch, metrics, self.update)):
             self.progress.say(line)
 
     def _finish(self) -> Outcome:
         status = "finished" if self.update == self.total_updates else "partial"
-        if self.update % self.task.updates_per_epoch:
-            self._save()
         if not self.journal.writes:
             return Outcome(status)
         digests = EachSeed(map(checkpoint.parameters_digest, self._modules()))
