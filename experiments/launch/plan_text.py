@@ -63,7 +63,7 @@ def _cost(plan: Plan) -> dict[str, str]:
     peak = max([*plan.rates, plan.rate_of(min(1 + schedule.warmup_updates, plan.total_updates))])
     memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
     split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
-    source = f"{config.data.train_size:,} images to train on, {config.data.test_size:,} to test on"
+    source = f"{config.data.train_size:,} {_samples(config)} to train on, {config.data.test_size:,} to test on"
     if config.task == "ppo":
         steps = config.ppo.rollout_steps * config.total_epochs
         source = f"{config.ppo.game}, {steps:,} environment steps, engine {config.ppo.engine}"
@@ -88,6 +88,11 @@ def _cost(plan: Plan) -> dict[str, str]:
         "data": f"{config.data.name}, {source}",
         "digest": plan.as_dict()["config_digest"][:12],
     }
+
+
+def _samples(config: RunConfig) -> str:
+    """What a training set holds."""
+    return {"masked_language_modelling": "sequences", "glue": "texts"}.get(config.task, "images")
 
 
 def _recipe(console: Console, config: RunConfig) -> None:

@@ -36,8 +36,12 @@ def cosine(schedule: ScheduleConfig, lr: float, position: float) -> float:
 
 
 def linear(schedule: ScheduleConfig, lr: float, position: float) -> float:
-    """From `lr` to `min_lr` at the end of the budget, in a straight line."""
-    return lr + (schedule.min_lr - lr) * min(position / schedule.length, 1.0)
+    """From `lr` to `min_lr` at the end of the budget, in a straight line; warm-up as in `cosine`."""
+    length, warmup = schedule.length, schedule.warmup
+    if position < warmup:
+        return schedule.warmup_lr + position * (lr - schedule.warmup_lr) / warmup
+    start = warmup if schedule.warmup_prefix else 0
+    return lr + (schedule.min_lr - lr) * min((position - start) / (length - start), 1.0)
 
 
 def step(schedule: ScheduleConfig, lr: float, position: float) -> float:

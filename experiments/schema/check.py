@@ -62,6 +62,11 @@ BOUNDS = {
     "augmentation.mixup_probability": (0.0, 1.0),
     "augmentation.mixup_switch_probability": (0.0, 1.0),
     "loss.label_smoothing": (0.0, 1.0),
+    "text.sequence_length": (4, None),
+    "text.held_out_every": (2, None),
+    "text.mask_probability": (0.0, 1.0),
+    "text.leave_unmasked": (0.0, 1.0),
+    "text.random_token": (0.0, 1.0),
     "ppo.environments": (1, None),
     "ppo.rollout_steps": (1, None),
     "ppo.passes": (1, None),
@@ -151,11 +156,14 @@ def _alone(config: RunConfig) -> None:
                 "in [0, 1), in the convention of the released code (near 1; the paper prints 1 - beta)"
             )
     for name, metric in config.metrics.items():
-        for field, choices in (("direction", ("max", "min")), ("reported", ("last", "best"))):
+        for field, choices in (("direction", ("max", "min")), ("reported", ("last", "best", "selected"))):
             value = getattr(metric, field)
             if value not in choices:
                 key = f"metrics.{name}.{field}"
                 raise UserError(f"{key}={value} ({origin(config, key)}): no such value{suggestion(value, choices)}")
+        if metric.selected_by not in config.metrics and (metric.selected_by or metric.reported == "selected"):
+            key, near = f"metrics.{name}.selected_by", suggestion(metric.selected_by, config.metrics)
+            raise UserError(f"{key}={show(metric.selected_by)} ({origin(config, key)}): no such metric{near}")
 
 
 def _names(config: RunConfig) -> None:

@@ -191,10 +191,14 @@ class EvaluationConfig:
 @dataclass
 class MetricConfig:
     """A metric of the summary: `direction` is `max` or `min`; `reported` says which value the paper's cell
-    means, that of the `last` evaluation or the `best` of all."""
+    means, that of the `last` evaluation, the `best` of all, or the one `selected` by another metric: its value where
+    `selected_by` was best. `of` is the name in the evaluations where it is not the metric's own.
+    """
 
     direction: str = "max"
     reported: str = "last"
+    of: str | None = None
+    selected_by: str | None = None
 
 
 @dataclass
@@ -291,6 +295,7 @@ class RunConfig:
 # Hyper-parameters that came after the first records, with the value that stands for what was before: a run with that
 # value keeps its digest.
 ADDED_LATER = {"optim.state_dtype": "float32", "optim.state_rounding": "stochastic"}
+ADDED_LATER_TO = {"adam": {"optim.decoupled_weight_decay": False}}  # the same of one optimizer
 
 # Fields that change no number of a run (`lr_scaling` has done its work on `optim.lr`): excluded from its digest.
 # The seed stands beside the digest.

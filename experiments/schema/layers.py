@@ -31,7 +31,7 @@ REQUIRED = {
     "variant": {"data", "factors"},
 }
 OPTIONAL = {
-    "experiment": {"settings", "mini", "provenance"},
+    "experiment": {"settings", "mini", "provenance", "recipe_key"},
     "recipe": {
         *UNITS,
         *("tables", "description", "lr_scaling", "settings", "budgets", "provenance", "optimizers", "disagreements"),
@@ -108,8 +108,10 @@ def choose(name: str, tree: Tree, recipe: str | None, optimizer: str, file: str)
     _known(tree, "experiment", file)
     recipe = recipe or tree["default_recipe"]
     if recipe not in tree["recipes"]:
+        key = tree.get("recipe_key", "recipe")  # under which the command line knows the recipes of this experiment
+        kind = "task" if key == "task.name" else "recipe"
         raise UserError(
-            f"recipe={recipe} (command line): {name} has no such recipe{suggestion(recipe, tree['recipes'])}"
+            f"{key}={recipe} (command line): {name} has no such {kind}{suggestion(recipe, tree['recipes'])}"
         )
     _known(tree["recipes"][recipe], "recipe", f"{file}: recipes.{recipe}")
     if sum(unit in tree["recipes"][recipe] for unit in UNITS) != 1:

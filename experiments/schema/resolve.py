@@ -22,7 +22,7 @@ KNOBS = ("recipe", "epochs", "updates", "batch_size", "lr_scaling")
 DEFAULTS = {"optim": "adan", "scale": "mini", "launch": "local", "track": "none"}
 PLACES = ("data.root", "data.hub", "data.cache")
 # Fields of RunConfig that follow from others: nobody sets them.
-DERIVED = ("title", "task", "scale_factors", "curve", "provenance", "disagreements", "overrides")
+DERIVED = ("title", "task", "inherited", "glue", "scale_factors", "curve", "provenance", "disagreements", "overrides")
 EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 

@@ -10,14 +10,20 @@ from experiments.data.streams import derive
 from experiments.schema.config import TextConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """What masking must know: the size, and the ids that are no words, `mask` and `padding` among them."""
+    """What masking must know: the ids of words, int64, those that are none, and of these `mask` and `padding`."""
 
-    size: int
+    words: np.ndarray
     special: tuple[int, ...]
     mask: int
     padding: int
+
+    @classmethod
+    def of(cls, size: int, special: dict[str, int]) -> Vocabulary:
+        """That of a tokenizer with `size` entries and these special ones."""
+        ids = tuple(special.values())
+        return cls(np.setdiff1d(np.arange(size), ids), ids, special["<mask>"], special["<pad>"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +59,5 @@ def mask(tokens: np.ndarray, text: TextConfig, vocabulary: Vocabulary, seed: int
 
     inputs = np.where(chosen & (fate >= text.leave_unmasked), vocabulary.mask, tokens)
     replaced = chosen & (fate >= text.leave_unmasked) & (fate < text.leave_unmasked + text.random_token)
-    all_words = np.setdiff1d(np.arange(vocabulary.size), vocabulary.special)
-    inputs[replaced] = all_words[generator.randint(len(all_words), size=int(replaced.sum()))]
+    inputs[replaced] = vocabulary.words[generator.randint(len(vocabulary.words), size=int(replaced.sum()))]
     return Masked(inputs, chosen, tokens)
