@@ -59,7 +59,10 @@ class ModelConfig:
 
 @dataclass
 class DataConfig:
-    """A data set by name. `root`, `hub`, `cache` and `workers` say where and how to read, not what."""
+    """A data set by name. `root`, `hub`, `cache` and `workers` say where and how to read, not what.
+
+    Sizes count images, or of a text, which also has a `valid_size` and a `vocabulary`, tokens, `<eos>` included.
+    """
 
     name: str = ""
     num_classes: int = 0
@@ -74,6 +77,8 @@ class DataConfig:
     hub: str | None = None
     cache: str | None = None
     workers: int = 0
+    vocabulary: int = 0
+    valid_size: int = 0
 
 
 @dataclass
