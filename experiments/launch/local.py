@@ -15,7 +15,7 @@ from experiments.record.run_directory import RunDirectory
 from experiments.schema import paths
 from experiments.schema.budget import stop_update
 from experiments.schema.config import RunConfig
-from experiments.schema.epochs import updates_per_epoch
+from experiments.schema.epochs import of_run
 from experiments.schema.errors import UserError
 
 
@@ -68,7 +68,7 @@ def is_done(directory: RunDirectory, config: RunConfig) -> bool:
     if status != "partial":
         return status == "finished"
     record = directory.record()
-    return record is not None and record["progress"]["update"] == stop_update(config.stop_at, updates_per_epoch(config))
+    return record is not None and record["progress"]["update"] == stop_update(config.stop_at, of_run(config))
 
 
 def report(directory: RunDirectory) -> None:

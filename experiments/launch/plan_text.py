@@ -59,7 +59,7 @@ def _one(console: Console, plan: Plan) -> None:
 def _cost(plan: Plan) -> dict[str, str]:
     config, schedule = plan.config, plan.config.schedule
     first, last = plan.rate_of(1), plan.rate_of(plan.total_updates)
-    peak = max(plan.rate_of(1 + epoch * plan.updates_per_epoch) for epoch in range(config.total_epochs))
+    peak = max(plan.rate_of(end - count + 1) for end, count in zip(plan.epochs.ends, plan.epochs.updates, strict=True))
     memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
     split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
     source = f"{config.data.train_size:,} images to train on, {config.data.test_size:,} to test on"
@@ -70,7 +70,7 @@ def _cost(plan: Plan) -> dict[str, str]:
     return {
         "parameters": f"{plan.n_parameters:,}",
         "epochs": f"{config.total_epochs} ({budget})",
-        "updates": f"{plan.total_updates:,} ({plan.updates_per_epoch:,} an epoch)",
+        "updates": f"{plan.total_updates:,} ({_range(plan.epochs.updates)} an epoch)",
         "samples": f"{plan.total_samples:,}",
         "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",
         "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}",
@@ -146,6 +146,12 @@ def _many(console: Console, plans: Sequence[Plan]) -> None:
         console.print(f"[yellow]warning:[/] {text}")
     for text in dict.fromkeys(plan.missing_data for plan in plans if plan.missing_data):
         console.print(f"[red]missing data:[/] {text}")
+
+
+def _range(counts: Sequence[int]) -> str:
+    """One number, or the least and the largest."""
+    least, most = min(counts), max(counts)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _mebibytes(size: int) -> str:

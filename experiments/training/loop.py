@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from experiments.record.seal import seal
 from experiments.schema.budget import stop_update
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
+from experiments.schema.epochs import of_run
 from experiments.schema.errors import UserError
 from experiments.training import checkpoint, memory, parallel
 from experiments.training.batched_seeds import refuse_other_seeds
@@ -97,8 +98,9 @@ class Run:
         self.members: list[Member] = [(config, directory), *others]
         self.seeds = [member.seed for member, _ in self.members]
         refuse_other_seeds(self.members)
-        self.total_updates = task.updates_per_epoch * config.total_epochs
-        self.stop = min(self.total_updates, stop_update(config.stop_at, task.updates_per_epoch) or self.total_updates)
+        self.epochs = of_run(config)
+        self.total_updates = self.epochs.total_updates
+        self.stop = min(self.total_updates, stop_update(config.stop_at, self.epochs) or self.total_updates)
         memory.reset_peak(part.device)
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)
@@ -152,10 +154,7 @@ class Run:
     def perform(self, interruption: Interruption, until: int) -> bool:
         """Perform updates up to `until`; return False when an interruption ended them before."""
         while self.update < until:
-            epoch, position = divmod(self.update, self.task.updates_per_epoch)
-            learning_rate = rate_of_update(
-                self.config.schedule, self.config.optim["lr"], self.update + 1, self.task.updates_per_epoch
-            )
+            learning_rate = rate_of_update(self.config, self.epochs, self.update + 1)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             losses, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
@@ -167,8 +166,8 @@ class Run:
             self.epoch_count += count
             self.samples += count
             self.progress.updated(self.update, sum(losses) / len(losses), count * len(losses))
-            if position == self.task.updates_per_epoch - 1:
-                self._end_epoch(epoch)
+            if self.epochs.ends_with(self.update):
+                self._end_epoch(self.epochs.done(self.update) - 1)
             if leaving and self.update < until:
                 return False
         return True
@@ -180,7 +179,7 @@ class Run:
             seed=EachSeed(self.seeds),
             parameters=sum(parameter.numel() for parameter in self.task.module.parameters()) // len(self.seeds),
             total_updates=self.total_updates,
-            updates_per_epoch=self.task.updates_per_epoch,
+            updates_per_epoch=self.epochs.for_event,
         )
 
     def _end_epoch(self, epoch: int) -> None:
@@ -204,8 +203,11 @@ class Run:
         if self.ema is not None:
             module = self.ema.module
             parallel.share_batch_norm(module, world_size, how)
-        with torch.no_grad(), autocast(self.config.precision, self.part.device):
+        seen = getattr(self.optimizer, "evaluation_parameters", nullcontext)()  # averages, perhaps
+        with torch.no_grad(), autocast(self.config.precision, self.part.device), seen:
             metrics = self.task.evaluate(module)
+        if hasattr(self.optimizer, "after_evaluation"):
+            self.optimizer.after_evaluation(metrics)
         self.journal.event("evaluation", epoch=epoch, update=self.update, **metrics)
         text = "  ".join(f"{name} {_shown(value)}" for name, value in metrics.items())
         self.progress.say(f"epoch {epoch + 1}/{self.config.total_epochs}  {text}")
@@ -214,7 +216,7 @@ class Run:
 
     def _finish(self) -> Outcome:
         status = "finished" if self.update == self.total_updates else "partial"
-        if self.update % self.task.updates_per_epoch:
+        if not self.epochs.ends_with(self.update):
             self._save()
         if not self.journal.writes:
             return Outcome(status)
@@ -237,7 +239,7 @@ class Run:
             progress={
                 "update": self.update,
                 "total_updates": self.total_updates,
-                "epoch": self.update // self.task.updates_per_epoch,
+                "epoch": self.epochs.done(self.update),
                 "total_epochs": self.config.total_epochs,
             },
             parameters_digest=digest,
@@ -261,6 +263,7 @@ class Run:
         world_size = self.part.world_size
         rank_buffers = parallel.gather_buffers(self.task.module, world_size)
         rank_ema_buffers = parallel.gather_buffers(self.ema.module, world_size) if self.ema is not None else None
+        task_state = self.task.state()
         if not self.journal.writes:
             return
         state = {
@@ -274,7 +277,7 @@ class Run:
             "ema": self.ema.module.state_dict() if self.ema is not None else None,
             "rank_ema_buffers": rank_ema_buffers,
             "scaler": self.scaler.state_dict(),
-            "task": self.task.state(),
+            "task": task_state,
             "random": checkpoint.random_streams(),
             "threads": torch.get_num_threads(),
             "events": self.journal.positions(),
