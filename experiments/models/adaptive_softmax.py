@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-IGNORED = -100  # a target that counts for nothing, as in torch's cross-entropy
+from experiments.data.columns import NO_TARGET
 
 
 class AdaptiveSoftmax(nn.Module):
@@ -32,11 +32,11 @@ class AdaptiveSoftmax(nn.Module):
         self.cluster_bias = nn.Parameter(torch.zeros(len(self.clusters)))
 
     def forward(self, hidden: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-        """Negative log-likelihood [n] of `targets` [n] after `hidden` [n, d_model]; 0 where they are `IGNORED`."""
+        """Negative log-likelihood [n] of `targets` [n] after `hidden` [n, d_model]; 0 where they are `NO_TARGET`."""
         choice = targets
         for index, (begin, end) in enumerate(self.clusters):
             choice = torch.where((targets >= begin) & (targets < end), self.first + index, choice)
-        loss = F.cross_entropy(self._first_logits(hidden, weight), choice, reduction="none", ignore_index=IGNORED)
+        loss = F.cross_entropy(self._first_logits(hidden, weight), choice, reduction="none", ignore_index=NO_TARGET)
         for index, (begin, _) in enumerate(self.clusters):
             rows = (choice == self.first + index).nonzero().squeeze(1)
             logits = self._cluster_logits(hidden[rows], weight, index)

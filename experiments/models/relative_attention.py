@@ -32,7 +32,7 @@ def shifted(scores: Tensor) -> Tensor:
 
 
 def plain_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, drop: float) -> Tensor:
-    """softmax(query key^T + bias) value, by separate operations; [batch, heads, time, d_head], bias [..., time, keys]."""
+    """softmax(query key^T + bias) value, one after the other; [batch, heads, time, d_head], bias [..., time, keys]."""
     weights = F.dropout((query @ key.transpose(-1, -2) + bias).softmax(-1), drop)
     return weights @ value
 

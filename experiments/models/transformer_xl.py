@@ -53,9 +53,7 @@ class TransformerXL(nn.Module):
         self.softmax = AdaptiveSoftmax(vocabulary, d_model, cutoffs)
         self.key_bias = nn.Parameter(torch.zeros(heads, d_head))
         self.distance_bias = nn.Parameter(torch.zeros(heads, d_head))
-        self.layers = nn.ModuleList(
-            Layer(d_model, heads, d_head, d_inner, drop, attention_drop) for _ in range(layers)
-        )
+        self.layers = nn.ModuleList(Layer(d_model, heads, d_head, d_inner, drop, attention_drop) for _ in range(layers))
         self.drop = nn.Dropout(drop)
         for parameter in (self.key_bias, self.distance_bias, self.softmax.cluster_weight):
             nn.init.normal_(parameter, 0.0, DEVIATION)
@@ -66,9 +64,9 @@ class TransformerXL(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Read one segment of each of some texts.
 
-        `tokens`, `targets` are int64 [batch, time]; a target may be `IGNORED`. `memory` [layers, batch, before, d_model]
-        is what the last call returned for the same texts; None at their beginning. Returns the negative log-likelihood
-        [batch, time] of the targets and the new memory, without gradient.
+        `tokens`, `targets` are int64 [batch, time]; where a target is `NO_TARGET` its loss is 0. `memory`
+        [layers, batch, before, d_model] is what the last call returned for the same texts; None at their beginning.
+        Returns the negative log-likelihood [batch, time] of the targets and the new memory, without gradient.
         """
         hidden, memory = self.read(tokens, memory, reading)
         losses = self.softmax(hidden.flatten(0, 1), targets.flatten(), self.embedding.weight)
@@ -95,9 +93,7 @@ class TransformerXL(nn.Module):
 class Layer(nn.Module):
     """Attention and a network of two layers, each with residual connection and layer norm after it."""
 
-    def __init__(
-        self, d_model: int, heads: int, d_head: int, d_inner: int, drop: float, attention_drop: float
-    ) -> None:
+    def __init__(self, d_model: int, heads: int, d_head: int, d_inner: int, drop: float, attention_drop: float) -> None:
         super().__init__()
         self.attention = RelativeAttention(d_model, heads, d_head, drop, attention_drop)
         self.network = nn.Sequential(

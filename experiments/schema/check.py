@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from experiments.schema import names
 from experiments.schema.batches import largest_part, micro_batch, unit
-from experiments.schema.budget import EPOCHS, UPDATES, budget_of
+from experiments.schema.budget import EPOCHS, UPDATES, budget_of, stop_of
 from experiments.schema.config import RunConfig, ScheduleConfig
-from experiments.schema.epochs import samples_per_epoch, stop, total_updates, updates_per_epoch
+from experiments.schema.epochs import of_run, samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.typed import get, show, to_dict
 
@@ -151,11 +151,14 @@ def _alone(config: RunConfig) -> None:
                 "in [0, 1), in the convention of the released code (near 1; the paper prints 1 - beta)"
             )
     for name, metric in config.metrics.items():
-        for field, choices in (("direction", ("max", "min")), ("reported", ("last", "best"))):
+        for field, choices in (("direction", ("max", "min")), ("reported", ("last", "best", "selected"))):
             value = getattr(metric, field)
             if value not in choices:
                 key = f"metrics.{name}.{field}"
                 raise UserError(f"{key}={value} ({origin(config, key)}): no such value{suggestion(value, choices)}")
+        if metric.selected_by not in config.metrics and (metric.selected_by or metric.reported == "selected"):
+            key, near = f"metrics.{name}.selected_by", suggestion(metric.selected_by, config.metrics)
+            raise UserError(f"{key}={show(metric.selected_by)} ({origin(config, key)}): no such metric{near}")
 
 
 def _names(config: RunConfig) -> None:
@@ -211,14 +214,14 @@ def _rollouts(config: RunConfig) -> None:
 
 def _updates(config: RunConfig) -> None:
     """There must be an update in every epoch, and those asked about must exist."""
-    if updates_per_epoch(config) == 0:
+    if updates_per_epoch(config) < 1:
+        terms = "targets in each column" if config.bptt.length else "training images"
         raise UserError(
             f"global_batch_size={config.global_batch_size} ({origin(config, 'batch_size')}): larger than an epoch of "
-            f"{samples_per_epoch(config)} training images of {config.data.name}"
+            f"{samples_per_epoch(config)} {terms} of {config.data.name}"
         )
-    total = total_updates(config)
-    stopped = stop(config)
-    if stopped is not None and stopped >= total:
+    total, stop = of_run(config).total_updates, stop_of(config)
+    if stop is not None and stop >= total:
         epochs = f"{config.total_epochs} epochs ({total} updates)"
         raise UserError(
             f"stop_at={config.stop_at} (command line): the run ends by itself after "

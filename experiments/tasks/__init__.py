@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 TASKS = {
     "image_classification": ("experiments.tasks.image_classification", "ImageClassification"),
     "ppo": ("experiments.tasks.ppo", "PPO"),
+    "lstm_language_modelling": ("experiments.tasks.lstm_language_modelling", "LSTMLanguageModelling"),
+    "transformer_xl": ("experiments.tasks.transformer_xl", "TransformerXLTask"),
 }
 OF_SEVERAL_SEEDS = ("ppo",)
 
