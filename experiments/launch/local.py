@@ -12,8 +12,8 @@ from pathlib import Path
 
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
 from experiments.record.run_directory import RunDirectory
-from experiments.schema import epochs, paths
-from experiments.schema.budget import budget_of
+from experiments.schema import paths
+from experiments.schema.budget import budget_of, stop_of
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 
@@ -67,7 +67,7 @@ def is_done(directory: RunDirectory, config: RunConfig) -> bool:
     if status != "partial":
         return status == "finished"
     record = directory.record()
-    return record is not None and record["progress"]["update"] == epochs.stop(config)
+    return record is not None and record["progress"]["update"] == stop_of(config)
 
 
 def report(directory: RunDirectory) -> None:

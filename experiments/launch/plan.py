@@ -17,7 +17,7 @@ from experiments.schema.batches import accumulation, micro_batch
 from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import canonical_json, config_digest
-from experiments.schema.epochs import samples_per_epoch, total_updates, updates_per_epoch
+from experiments.schema.epochs import Epochs, of_run, samples_per_epoch
 from experiments.schema.typed import to_dict
 
 
@@ -27,8 +27,7 @@ class Plan:
 
     config: RunConfig
     shapes: Mapping[str, Shape]
-    updates_per_epoch: int
-    total_updates: int
+    epochs: Epochs
     micro_batch: int
     accumulation: int
     missing_data: str | None
@@ -36,6 +35,10 @@ class Plan:
     @property
     def n_parameters(self) -> int:
         return sum(map(math.prod, self.shapes.values()))
+
+    @property
+    def total_updates(self) -> int:
+        return self.epochs.total_updates
 
     @property
     def total_samples(self) -> int:
@@ -74,19 +77,18 @@ class Plan:
 
     def rate_of(self, update: int) -> float:
         """The learning rate that `update`, counted from 1, uses."""
-        return rate_of_update(self.config.schedule, self.config.optim["lr"], update, self.updates_per_epoch)
+        return rate_of_update(self.config, self.epochs, update)
 
     @property
     def rates(self) -> list[float]:
         """The learning rate of the first update of every epoch, or of every stretch between evaluations."""
-        return [self.rate_of(1 + epoch * self.updates_per_epoch) for epoch in range(self.config.total_epochs)]
+        firsts = (end - count + 1 for end, count in zip(self.epochs.ends, self.epochs.updates, strict=True))
+        return [self.rate_of(update) for update in firsts]
 
     @property
     def _dropped(self) -> int:
         """Samples of an epoch that no update uses."""
-        if not self.config.drop_last:
-            return 0
-        return samples_per_epoch(self.config) - self.updates_per_epoch * self.config.global_batch_size
+        return samples_per_epoch(self.config) % self.config.global_batch_size if self.config.drop_last else 0
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON. `lr_at` maps updates, counted from 1, to the rate that each uses."""
@@ -100,7 +102,7 @@ class Plan:
             "n_parameters": self.n_parameters,
             "epochs": config.total_epochs,
             f"nominal_{nominal.unit}": nominal.count,
-            "updates_per_epoch": self.updates_per_epoch,
+            "updates_per_epoch": self.epochs.for_event,
             "total_updates": self.total_updates,
             "total_samples": self.total_samples,
             "global_batch_size": config.global_batch_size,
@@ -143,8 +145,7 @@ def make(config: RunConfig) -> Plan:
     return Plan(
         config=config,
         shapes=parameter_shapes(canonical_json(tree["model"]), canonical_json(tree["data"])),
-        updates_per_epoch=updates_per_epoch(config),
-        total_updates=total_updates(config),
+        epochs=of_run(config),
         micro_batch=micro_batch(config, ranks),
         accumulation=accumulation(config, ranks),
         missing_data=tasks.missing(config),

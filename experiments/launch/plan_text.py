@@ -75,7 +75,7 @@ def _cost(plan: Plan) -> dict[str, str]:
         budget = f"{schedule.epochs} and {schedule.cooldown_epochs} of cool-down; nominal {nominal.count}"
         length = {
             "epochs": f"{config.total_epochs} ({budget})",
-            "updates": f"{plan.total_updates:,} ({plan.updates_per_epoch:,} an epoch)",
+            "updates": f"{plan.total_updates:,} ({_range(plan.epochs.updates)} an epoch)",
         }
     return {
         "parameters": f"{plan.n_parameters:,}",
@@ -160,6 +160,12 @@ def _many(console: Console, plans: Sequence[Plan]) -> None:
         console.print(f"[yellow]warning:[/] {text}")
     for text in dict.fromkeys(plan.missing_data for plan in plans if plan.missing_data):
         console.print(f"[red]missing data:[/] {text}")
+
+
+def _range(counts: Sequence[int]) -> str:
+    """One number, or the least and the largest."""
+    least, most = min(counts), max(counts)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _mebibytes(size: int) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from experiments.schema.config import ScheduleConfig
+from experiments.schema.bptt import rate_factor
+from experiments.schema.config import RunConfig, ScheduleConfig
+from experiments.schema.epochs import Epochs
 from experiments.schema.errors import UserError, suggestion
 
 
@@ -70,12 +72,13 @@ def rate(schedule: ScheduleConfig, lr: float, epoch: int, progress: float = 0.0)
     return SCHEDULES[schedule.name](schedule, lr, epoch + progress if schedule.per_update else epoch)
 
 
-def rate_of_update(schedule: ScheduleConfig, lr: float, update: int, updates_per_epoch: int) -> float:
-    """The rate that `update`, counted from 1, uses."""
-    if schedule.updates is not None:
-        return rate(schedule, lr, update - 1)
-    epoch, done = divmod(update - 1, updates_per_epoch)
-    return rate(schedule, lr, epoch, done / updates_per_epoch)
+def rate_of_update(config: RunConfig, epochs: Epochs, update: int) -> float:
+    """The rate that `update`, counted from 1, uses: the schedule's, times that of its piece of a text."""
+    if config.schedule.updates is not None:
+        return rate(config.schedule, config.optim["lr"], update - 1)
+    epoch, done = epochs.of(update)
+    scheduled = rate(config.schedule, config.optim["lr"], epoch, done / epochs.updates[epoch])
+    return scheduled * rate_factor(config, epoch, done)
 
 
 def rates(schedule: ScheduleConfig, lr: float) -> list[float]:

@@ -20,6 +20,7 @@ from experiments.record.summary import summarise
 from experiments.record.timing import totals
 from experiments.schema.budget import EPOCHS, budget_of
 from experiments.schema.digest import config_digest
+from experiments.schema.epochs import Epochs
 from experiments.schema.errors import UserError
 
 _BROKEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, UserError)
@@ -127,11 +128,11 @@ def _check_events(record: dict[str, Any], path: Path) -> Iterator[str]:
     schedule = record["config"]["schedule"]
     budget = budget_of(schedule)
     begin, end, progress = log.events[0], log.events[-1], record["progress"]
-    update, epoch = progress["update"], progress["update"] // begin["updates_per_epoch"]
+    update, epochs = progress["update"], Epochs.from_event(begin["updates_per_epoch"], begin["total_updates"])
     expected = {
         "progress.total_updates": (progress["total_updates"], begin["total_updates"]),
-        "progress.total_epochs": (progress["total_epochs"], -(-begin["total_updates"] // begin["updates_per_epoch"])),
-        "progress.epoch": (progress["epoch"], epoch),
+        "progress.total_epochs": (progress["total_epochs"], len(epochs.updates)),
+        "progress.epoch": (progress["epoch"], epochs.done(update)),
         "config_digest": (record["config_digest"], begin["config_digest"]),
         "seed": (record["seed"], begin["seed"]),
     }

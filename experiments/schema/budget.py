@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.schema.config import RunConfig
+from experiments.schema.epochs import Epochs, of_run
 from experiments.schema.errors import UserError
 
 EPOCHS, UPDATES = UNITS = ("epochs", "updates")
@@ -31,22 +33,27 @@ def budget_of(section: Mapping[str, Any]) -> Budget:
     return Budget(section[unit], unit)
 
 
-def stop_update(stop_at: str | None, updates_per_epoch: int | None) -> int | None:
-    """The update after which `stop_at` ends the run: `3` and `3epochs` count epochs as run, `500updates` updates.
-    `updates_per_epoch` is None for a run that counts updates, where `500` means updates, too.
+def stop_of(config: RunConfig) -> int | None:
+    """As `stop_update`, of the whole configuration."""
+    return stop_update(config.stop_at, of_run(config), budget_of(vars(config)).unit)
 
-    Returns None when nothing is set; raises UserError when the text is none of these.
+
+def stop_update(stop_at: str | None, epochs: Epochs, unit: str = EPOCHS) -> int | None:
+    """The update after which `stop_at` ends the run: `3epochs` counts epochs as run, `500updates` updates, a number
+    alone what the budget counts, `unit`.
+
+    Returns None when nothing is set, the last update for more epochs than there are; raises UserError when the text is
+    none of these, or counts epochs of a run that counts updates.
     """
     if stop_at is None:
         return None
     match = _FORM.fullmatch(stop_at.strip())
-    counts_updates = updates_per_epoch is None
-    forms = "500 or 500updates" if counts_updates else "3 or 3epochs, or 500updates"
+    forms = "500 or 500updates" if unit == UPDATES else "3 or 3epochs, or 500updates"
     if match is None or int(match[1]) == 0:
         raise UserError(f"stop_at={stop_at} (command line): not a point of a run; write {forms}, from 1 on")
-    count, unit = int(match[1]), match[2] or (UPDATES if counts_updates else EPOCHS)
-    if unit.startswith("update"):
+    count, counted = int(match[1]), match[2] or unit
+    if counted.startswith("update"):
         return count
-    if updates_per_epoch is None:
+    if unit == UPDATES:
         raise UserError(f"stop_at={stop_at} (command line): this run counts updates, not epochs; write {forms}")
-    return count * updates_per_epoch
+    return epochs.ends[min(count, len(epochs.ends)) - 1]

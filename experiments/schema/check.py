@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from experiments.schema import names
 from experiments.schema.batches import largest_part, micro_batch, unit
-from experiments.schema.budget import EPOCHS, UPDATES, budget_of
+from experiments.schema.budget import EPOCHS, UPDATES, budget_of, stop_of
 from experiments.schema.config import RunConfig, ScheduleConfig
-from experiments.schema.epochs import samples_per_epoch, stop, total_updates, updates_per_epoch
+from experiments.schema.epochs import of_run, samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.typed import get, show, to_dict
 
@@ -219,14 +219,14 @@ def _rollouts(config: RunConfig) -> None:
 
 def _updates(config: RunConfig) -> None:
     """There must be an update in every epoch, and those asked about must exist."""
-    if updates_per_epoch(config) == 0:
+    if updates_per_epoch(config) < 1:
+        terms = "targets in each column" if config.bptt.length else "training images"
         raise UserError(
             f"global_batch_size={config.global_batch_size} ({origin(config, 'batch_size')}): larger than an epoch of "
-            f"{samples_per_epoch(config)} training images of {config.data.name}"
+            f"{samples_per_epoch(config)} {terms} of {config.data.name}"
         )
-    total = total_updates(config)
-    stopped = stop(config)
-    if stopped is not None and stopped >= total:
+    total, stop = of_run(config).total_updates, stop_of(config)
+    if stop is not None and stop >= total:
         epochs = f"{config.total_epochs} epochs ({total} updates)"
         raise UserError(
             f"stop_at={config.stop_at} (command line): the run ends by itself after "

@@ -103,10 +103,46 @@ class AugmentationConfig:
 @dataclass
 class LossConfig:
     """`bce` (sum over classes of binary cross-entropy on soft targets, averaged as timm does),
-    `soft_target_cross_entropy` or `cross_entropy`."""
+    `soft_target_cross_entropy` or `cross_entropy`.
+
+    A recurrent network's last layer adds `activation` times the mean square of its outputs after dropout (AR) and
+    `slowness` times that of their differences in time before it (TAR; Merity et al. 2017, section 4.6).
+    """
 
     name: str = "cross_entropy"
     label_smoothing: float = 0.0
+    activation: float = 0.0
+    slowness: float = 0.0
+
+
+@dataclass
+class BPTTConfig:
+    """Truncated backpropagation through time: how the columns of a text are cut into updates; length 0: no text is.
+
+    A piece has about `length` targets, with `half_probability` about half as many, normally distributed with
+    `deviation` and never under `shortest`. With `scale_rate` its rate is the schedule's times its share of `length`.
+    """
+
+    length: int = 0
+    half_probability: float = 0.0
+    deviation: float = 0.0
+    shortest: int = 1
+    scale_rate: bool = False
+
+
+@dataclass
+class SegmentsConfig:
+    """How Transformer-XL reads a text: `length` targets at a time, with the hidden states of `memory` tokens before.
+
+    The evaluation reads in the same way and, where `long_length` is set, once more as the original's eval.py: every
+    token sees exactly `long_memory` tokens, and distances beyond `long_clamp` count as that.
+    """
+
+    length: int = 0
+    memory: int = 0
+    long_length: int = 0
+    long_memory: int = 0
+    long_clamp: int = 0
 
 
 @dataclass
@@ -265,6 +301,8 @@ class RunConfig:
     parent: str | None = None
     init: str | None = None
     inherited: InheritedConfig = field(default_factory=InheritedConfig)
+    bptt: BPTTConfig = field(default_factory=BPTTConfig)
+    segments: SegmentsConfig = field(default_factory=SegmentsConfig)
     ema_decay: float | None = None
     clip_grad_norm: float | None = None
     distribute_batch_norm: str = "reduce"
@@ -294,7 +332,13 @@ class RunConfig:
 
 # Hyper-parameters that came after the first records, with the value that stands for what was before: a run with that
 # value keeps its digest.
-ADDED_LATER = {"optim.state_dtype": "float32", "optim.state_rounding": "stochastic"}
+ADDED_LATER = {
+    "optim.state_dtype": "float32",
+    "optim.state_rounding": "stochastic",
+    "optim.asgd_after": 0,
+    "optim.asgd_metric": "val_ppl",
+    "optim.asgd_average": True,
+}
 ADDED_LATER_TO = {"adam": {"optim.decoupled_weight_decay": False}}  # the same of one optimizer
 
 # Fields that change no number of a run (`lr_scaling` has done its work on `optim.lr`): excluded from its digest.

@@ -22,6 +22,8 @@ TASKS = {
     "ppo": ("experiments.tasks.ppo", "PPO"),
     "masked_language_modelling": ("experiments.tasks.masked_language_modelling", "MaskedLanguageModelling"),
     "glue": ("experiments.tasks.glue", "Glue"),
+    "lstm_language_modelling": ("experiments.tasks.lstm_language_modelling", "LSTMLanguageModelling"),
+    "transformer_xl": ("experiments.tasks.transformer_xl", "TransformerXLTask"),
 }
 OF_SEVERAL_SEEDS = ("ppo",)
 

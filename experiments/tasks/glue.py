@@ -19,7 +19,6 @@ from experiments.data.streams import derive, reseed
 from experiments.data.subwords import tokenizer
 from experiments.models.text_encoders import library
 from experiments.schema.config import RunConfig
-from experiments.schema.epochs import updates_per_epoch
 from experiments.schema.errors import UserError
 from experiments.tasks.glue_metrics import in_percent
 from experiments.training import parallel
@@ -45,7 +44,6 @@ class Glue:
     def __init__(self, config: RunConfig, part: Part) -> None:
         """Raises UserError when data, weights or tokenizer are missing or do not fit."""
         self.config, self.part = config, part
-        self.updates_per_epoch = updates_per_epoch(config)
         self.task = glue.task(config.glue.name)
         self.data = glue.load(config.data, config.glue.name)
         reseed(derive(config.seed, "initialisation"))

@@ -20,7 +20,6 @@ from experiments.data.subwords import tokenizer
 from experiments.data.subwords.masking import Masked, Vocabulary, mask
 from experiments.data.subwords.packing import PackedSequences
 from experiments.schema.config import RunConfig
-from experiments.schema.epochs import updates_per_epoch
 from experiments.schema.errors import UserError
 from experiments.training import parallel
 from experiments.training.task import Loss, Part
@@ -47,7 +46,6 @@ class MaskedLanguageModelling:
     def __init__(self, config: RunConfig, part: Part) -> None:
         """Raises UserError when data or model are not possible."""
         self.config, self.part = config, part
-        self.updates_per_epoch = updates_per_epoch(config)
         arguments, length = config.model.arguments, config.text.sequence_length
         positions = arguments.get("max_position_embeddings", length + ROOM_FOR_POSITIONS) - ROOM_FOR_POSITIONS
         if length > positions:

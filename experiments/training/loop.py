@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from experiments import optimizers
 from experiments.optimizers.schedules import rate_of_update
 from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import seal
-from experiments.schema.budget import stop_update
+from experiments.schema.budget import budget_of, stop_update
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
+from experiments.schema.epochs import of_run
 from experiments.schema.errors import UserError
 from experiments.training import checkpoint, memory, parallel
 from experiments.training.batched_seeds import refuse_other_seeds
@@ -97,13 +98,10 @@ class Run:
         self.members: list[Member] = [(config, directory), *others]
         self.seeds = [member.seed for member, _ in self.members]
         refuse_other_seeds(self.members)
-        in_updates = config.updates is not None  # and so are the intervals
-        self.total_updates = config.schedule.updates or task.updates_per_epoch * config.total_epochs
-        stop = stop_update(config.stop_at, None if in_updates else task.updates_per_epoch)
+        self.epochs = of_run(config)
+        self.total_updates = self.epochs.total_updates
+        stop = stop_update(config.stop_at, self.epochs, budget_of(vars(config)).unit)
         self.stop = min(self.total_updates, stop or self.total_updates)
-        unit = 1 if in_updates else task.updates_per_epoch
-        self.evaluation_interval = config.evaluation.every * unit
-        self.checkpoint_interval = config.checkpoint.every * unit
         memory.reset_peak(part.device)
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)
@@ -157,9 +155,7 @@ class Run:
     def perform(self, interruption: Interruption, until: int) -> bool:
         """Perform updates up to `until`; return False when an interruption ended them before."""
         while self.update < until:
-            learning_rate = rate_of_update(
-                self.config.schedule, self.config.optim["lr"], self.update + 1, self.task.updates_per_epoch
-            )
+            learning_rate = rate_of_update(self.config, self.epochs, self.update + 1)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             losses, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
@@ -171,9 +167,9 @@ class Run:
             self.epoch_count += count
             self.samples += count
             self.progress.updated(self.update, sum(losses) / len(losses), count * len(losses))
-            if self._at_end_of(self.task.updates_per_epoch):
-                self._end_epoch()
-            if self.update == self.stop or self._at_end_of(self.checkpoint_interval):
+            if self.epochs.ends_with(self.update):
+                self._end_epoch(self.epochs.done(self.update) - 1)
+            if self.update == self.stop or self._is_due(self.config.checkpoint.every):
                 self.journal.stop_clock()
                 self._save()
                 self.journal.start_clock()
@@ -181,9 +177,13 @@ class Run:
                 return False
         return True
 
-    def _at_end_of(self, interval: int) -> bool:
-        """Whether an interval of so many updates, or the run, ends here."""
-        return self.update % interval == 0 or self.update == self.total_updates
+    def _is_due(self, every: int) -> bool:
+        """Whether the run ends here, or so many epochs, or updates where the budget counts them."""
+        if self.update == self.total_updates:
+            return True
+        if self.config.updates is not None:
+            return self.update % every == 0
+        return self.epochs.ends_with(self.update) and self.epochs.done(self.update) % every == 0
 
     def _begin(self) -> None:
         self.journal.event(
@@ -192,18 +192,17 @@ class Run:
             seed=EachSeed(self.seeds),
             parameters=sum(parameter.numel() for parameter in self.task.module.parameters()) // len(self.seeds),
             total_updates=self.total_updates,
-            updates_per_epoch=self.task.updates_per_epoch,
+            updates_per_epoch=self.epochs.for_event,
         )
 
-    def _end_epoch(self) -> None:
-        epoch = (self.update - 1) // self.task.updates_per_epoch
+    def _end_epoch(self, epoch: int) -> None:
         rate_used = float(self.optimizer.param_groups[0]["lr"])
         mean_loss = EachSeed(total / self.epoch_count for total in self.epoch_loss)
         self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=rate_used)
         self.epoch_loss, self.epoch_count = [0.0] * len(self.seeds), 0
         self.journal.epoch(epoch, self.update, self.samples)
         self.samples = 0
-        if self._at_end_of(self.evaluation_interval):
+        if self._is_due(self.config.evaluation.every):
             self._evaluate(epoch)
         self.journal.start_clock()
 
@@ -214,8 +213,11 @@ class Run:
         if self.ema is not None:
             module = self.ema.module
             parallel.share_batch_norm(module, world_size, how)
-        with torch.no_grad(), autocast(self.config.precision, self.part.device):
+        seen = getattr(self.optimizer, "evaluation_parameters", nullcontext)()  # averages, perhaps
+        with torch.no_grad(), autocast(self.config.precision, self.part.device), seen:
             metrics = self.task.evaluate(module)
+        if hasattr(self.optimizer, "after_evaluation"):
+            self.optimizer.after_evaluation(metrics)
         self.journal.event("evaluation", epoch=epoch, update=self.update, **metrics)
         text = "  ".join(f"{name} {_shown(value)}" for name, value in metrics.items())
         place = f"epoch {epoch + 1}/{self.config.total_epochs}"
@@ -248,7 +250,7 @@ class Run:
             progress={
                 "update": self.update,
                 "total_updates": self.total_updates,
-                "epoch": self.update // self.task.updates_per_epoch,
+                "epoch": self.epochs.done(self.update),
                 "total_epochs": self.config.total_epochs,
             },
             parameters_digest=digest,
@@ -272,6 +274,7 @@ class Run:
         world_size = self.part.world_size
         rank_buffers = parallel.gather_buffers(self.task.module, world_size)
         rank_ema_buffers = parallel.gather_buffers(self.ema.module, world_size) if self.ema is not None else None
+        task_state = self.task.state()
         if not self.journal.writes:
             return
         state = {
@@ -285,7 +288,7 @@ class Run:
             "ema": self.ema.module.state_dict() if self.ema is not None else None,
             "rank_ema_buffers": rank_ema_buffers,
             "scaler": self.scaler.state_dict(),
-            "task": self.task.state(),
+            "task": task_state,
             "random": checkpoint.random_streams(),
             "threads": torch.get_num_threads(),
             "events": self.journal.positions(),

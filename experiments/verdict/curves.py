@@ -24,7 +24,7 @@ COMPARED = (
     ("top1", "top1", 1),
     ("test_top1", "top1", 1),
     ("test_ppl", "perplexity", -1),
-    ("valid_ppl", "valid_ppl", -1),
+    ("valid_ppl", "val_ppl", -1),
     ("eval_loss", "eval_loss", -1),
 )
 

@@ -8,11 +8,11 @@ import pytest
 
 from experiments.launch import local, plan
 from experiments.optimizers.schedules import rate_of_update
-from experiments.schema.budget import Budget, budget_of, stop_update
+from experiments.schema.budget import Budget, budget_of, stop_of
 from experiments.schema.check import check
 from experiments.schema.compose import compose
 from experiments.schema.digest import config_digest
-from experiments.schema.epochs import stop, total_updates, updates_per_epoch
+from experiments.schema.epochs import Epochs, of_run, total_updates
 from experiments.schema.errors import UserError
 from experiments.schema.typed import from_dict, to_dict
 
@@ -46,8 +46,10 @@ def test_a_budget_in_updates_decides_length_schedule_and_curve(compose_one):
 
 def test_stretches_between_evaluations_stand_for_epochs(compose_one):
     config = compose_one("scale=paper", "updates=2000")
-    assert (updates_per_epoch(config), config.total_epochs) == (400, 5)
-    assert compose_one("scale=paper").total_epochs == 2  # 400 and 100
+    assert of_run(config) == Epochs.equal(400, 5) and config.total_epochs == 5
+    shorter = compose_one("scale=paper")
+    assert of_run(shorter).updates == (400, 100) and shorter.total_epochs == 2
+    assert Epochs.from_event(of_run(shorter).for_event, 500) == of_run(shorter)
 
 
 def test_the_scale_multiplies_budget_and_warm_up(compose_one):
@@ -57,11 +59,11 @@ def test_the_scale_multiplies_budget_and_warm_up(compose_one):
 
 
 def test_the_rate_counts_updates(compose_one):
-    config = compose_one("scale=paper", "schedule.name=linear")
-    rates = [rate_of_update(config.schedule, 1.0, update, updates_per_epoch(config)) for update in (1, 251, 500)]
+    config = compose_one("scale=paper", "schedule.name=linear", "optim.lr=1.0")
+    rates = [rate_of_update(config, of_run(config), update) for update in (1, 251, 500)]
     assert rates == [1.0, 0.5, 1 - 499 / 500]
-    cosine = compose_one("scale=paper")
-    assert rate_of_update(cosine.schedule, 1.0, 51, updates_per_epoch(cosine)) == 0.5  # half the warm-up is done
+    cosine = compose_one("scale=paper", "optim.lr=1.0")
+    assert rate_of_update(cosine, of_run(cosine), 51) == 0.5  # half the warm-up is done
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,8 @@ def test_what_does_not_fit_the_unit_is_refused(compose_one, arguments, message):
 
 
 def test_stop_at_counts_updates(compose_one):
-    assert stop(compose_one("scale=paper", "stop_at=7")) == stop(compose_one("scale=paper", "stop_at=7updates")) == 7
-    assert stop_update("7", updates_per_epoch=10) == 70
+    for text in ("7", "7updates"):
+        assert stop_of(compose_one("scale=paper", f"stop_at={text}")) == 7
 
 
 def test_a_recipe_names_one_budget_in_one_unit(configs):
@@ -107,6 +109,6 @@ def test_titles_plans_and_records_name_the_unit(compose_one):
     config = compose_one("scale=paper", "updates=2000")
     assert "recipe long, 2,000 updates, batch 1024" in local.title(config)
     assert budget_of(to_dict(config)) == Budget(2000, "updates")
-    made = plan.Plan(config, {"weight": (2, 3)}, 400, total_updates(config), 256, 4, None).as_dict()
+    made = plan.Plan(config, {"weight": (2, 3)}, of_run(config), 256, 4, None).as_dict()
     assert (made["nominal_updates"], made["total_updates"], made["total_samples"]) == (2000, 2000, 2000 * 1024)
     assert len(made["lr_per_epoch"]) == 5 and "nominal_epochs" not in made

@@ -43,16 +43,16 @@ def test_one_line_with_difference_and_warning(epoch, top1, line):
 @pytest.mark.parametrize(
     ("update", "value", "line"),
     [
-        (8000, 50.0, "update 8,000: valid_ppl 50.00, authors 50.00 (+0.00), on track"),
-        (10000, 60.0, "update 10,000: valid_ppl 60.00, authors 50.00 at update 8,000 (+10.00), on track"),
-        (16000, 70.0, "update 16,000: valid_ppl 70.00, authors 30.00 (+40.00), behind by 8,000 updates"),
-        (4000, 29.0, "update 4,000: valid_ppl 29.00, authors 80.00 (-51.00), better than their whole run"),
+        (8000, 50.0, "update 8,000: val_ppl 50.00, authors 50.00 (+0.00), on track"),
+        (10000, 60.0, "update 10,000: val_ppl 60.00, authors 50.00 at update 8,000 (+10.00), on track"),
+        (16000, 70.0, "update 16,000: val_ppl 70.00, authors 30.00 (+40.00), behind by 8,000 updates"),
+        (4000, 29.0, "update 4,000: val_ppl 29.00, authors 80.00 (-51.00), better than their whole run"),
     ],
 )
 def test_a_curve_over_updates_is_compared_at_the_update(curves, update, value, line):
     text = "step,valid_loss,valid_ppl\n4000,4.4,80\n8000,3.9,50\n12000,3.6,40\n16000,3.4,30\n"
     (curves / "perplexities.csv").write_text(text, encoding="utf-8")
-    assert on_track("perplexities", 0, {"valid_ppl": value}, update) == line
+    assert on_track("perplexities", 0, {"val_ppl": value}, update) == line
 
 
 def test_the_loss_is_compared_where_there_is_no_accuracy():
