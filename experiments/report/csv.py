@@ -62,7 +62,7 @@ def _row(table: Table, result: Result) -> dict[str, Any]:
         "updates": cell.updates,
         "batch_size": cell.batch_size,
         "scale": result.scale,
-        "metric": table.metric,
+        "metric": result.cell.metric or table.metric,
         "reported_id": cell.reported,
         "reported": result.reported.value if result.reported else None,
         "reported_by": result.reported.provenance if result.reported else None,

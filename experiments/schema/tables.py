@@ -18,7 +18,8 @@ CELL_KEYS = ("exp", "optim", "epochs", "updates", "recipe", "batch_size")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: what to run, and the id of the number that the paper printed for it (None: none printed)."""
+    """One cell: what to run, the metric that it shows where that is not the table's, and the id of the number that the
+    paper printed for it (None: none printed)."""
 
     exp: str
     optim: str
@@ -27,6 +28,7 @@ class Cell:
     batch_size: int | None = None
     reported: str | None = None
     updates: int | None = None
+    metric: str | None = None
 
     def choices(self) -> dict[str, Any]:
         """What the cell chooses, by key of the command line."""
@@ -105,7 +107,7 @@ def batch_sizes(config: RunConfig, configs: Path = paths.CONFIGS) -> set[int]:
 
 
 def _cell(cell: dict[str, Any], where: str) -> Cell:
-    known = (*CELL_KEYS, "reported")
+    known = (*CELL_KEYS, "metric", "reported")
     for key in cell:
         if key not in known:
             raise UserError(f"{where}: a cell has no key {key!r}{suggestion(key, known)}")
