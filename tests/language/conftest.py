@@ -14,7 +14,28 @@ from experiments.schema.check import check
 from experiments.schema.compose import compose
 from experiments.schema.config import RunConfig
 
-WORDS = "the a film story was is very not good bad long short and but of with actors end music scenes".split()
+WORDS = [
+    "the",
+    "a",
+    "film",
+    "story",
+    "was",
+    "is",
+    "very",
+    "not",
+    "good",
+    "bad",
+    "long",
+    "short",
+    "and",
+    "but",
+    "of",
+    "with",
+    "actors",
+    "end",
+    "music",
+    "scenes",
+]
 SHAPE = [
     *("model.arguments.vocab_size=300", "model.arguments.hidden_size=16", "model.arguments.num_hidden_layers=1"),
     *("model.arguments.num_attention_heads=2", "model.arguments.intermediate_size=32"),
