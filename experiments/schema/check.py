@@ -19,7 +19,7 @@ CHOICES = {
     "precision": ("fp32", "bf16", "fp16", "fp64"),
     "parallel": ("ddp",),
     "distribute_batch_norm": ("reduce", "broadcast", "none"),
-    "schedule.name": ("cosine", "linear", "step", "constant"),
+    "schedule.name": ("cosine", "cosine_from_warmup", "linear", "step", "constant"),
     "loss.name": ("bce", "soft_target_cross_entropy", "cross_entropy"),
     "augmentation.interpolation": ("random", "bilinear", "bicubic"),
     "augmentation.random_erasing_mode": ("const", "rand", "pixel"),
