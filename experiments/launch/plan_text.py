@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.launch import local
+from experiments.optimizers.schedules import rates
 from experiments.schema.budget import UPDATES, budget_of
 from experiments.schema.config import NOT_IDENTITY, RunConfig
 from experiments.schema.typed import leaves, to_dict
@@ -60,10 +61,15 @@ def _one(console: Console, plan: Plan) -> None:
 def _cost(plan: Plan) -> dict[str, str]:
     config, schedule = plan.config, plan.config.schedule
     first, last = plan.rate_of(1), plan.rate_of(plan.total_updates)
-    peak = max([*plan.rates, plan.rate_of(min(1 + schedule.warmup_updates, plan.total_updates))])
+    peak = max(rates(schedule, config.optim["lr"]))
     memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
     split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
     source = f"{config.data.train_size:,} images to train on, {config.data.test_size:,} to test on"
+    if config.data.vocabulary:
+        sizes = (config.data.train_size, config.data.valid_size, config.data.test_size)
+        source = "{:,} tokens to train on, {:,} to validate, {:,} to test on; {:,} words".format(
+            *sizes, config.data.vocabulary
+        )
     if config.task == "ppo":
         steps = config.ppo.rollout_steps * config.total_epochs
         source = f"{config.ppo.game}, {steps:,} environment steps, engine {config.ppo.engine}"
