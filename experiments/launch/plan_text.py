@@ -12,7 +12,8 @@ from rich.table import Table
 
 from experiments.launch import local
 from experiments.optimizers.schedules import rates
-from experiments.schema.budget import UPDATES, budget_of
+from experiments.schema.budget import EPOCHS, UPDATES, budget_of
+from experiments.schema.check import OF_UNIT
 from experiments.schema.config import NOT_IDENTITY, RunConfig
 from experiments.schema.typed import leaves, to_dict
 from experiments.schema.typed import show as shown
@@ -86,7 +87,7 @@ def _cost(plan: Plan) -> dict[str, str]:
     return {
         "parameters": f"{plan.n_parameters:,}",
         **length,
-        "samples": f"{plan.total_samples:,}",
+        "sequences" if config.segments.length else "samples": f"{plan.total_samples:,}",
         "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",
         "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}",
         **{f"rate at update {update}": f"{rate:g}" for update, rate in plan.as_dict()["lr_at"].items()},
@@ -118,6 +119,9 @@ def _recipe(console: Console, config: RunConfig) -> None:
 def _what_counts(tree: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in tree.items() if key not in (*NOT_IDENTITY, "scale_factors")}
     kept["data"] = {key: value for key, value in tree["data"].items() if f"data.{key}" not in NOT_IDENTITY}
+    other = UPDATES if budget_of(tree).unit == EPOCHS else EPOCHS
+    del kept[other]
+    kept["schedule"] = {key: value for key, value in tree["schedule"].items() if key not in OF_UNIT[other]}
     return kept
 
 
