@@ -11,7 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.launch import local
-from experiments.schema.budget import UPDATES, budget_of
+from experiments.optimizers.schedules import rates
+from experiments.schema.budget import EPOCHS, UPDATES, budget_of
+from experiments.schema.check import OF_UNIT
 from experiments.schema.config import NOT_IDENTITY, RunConfig
 from experiments.schema.typed import leaves, to_dict
 from experiments.schema.typed import show as shown
@@ -60,10 +62,15 @@ def _one(console: Console, plan: Plan) -> None:
 def _cost(plan: Plan) -> dict[str, str]:
     config, schedule = plan.config, plan.config.schedule
     first, last = plan.rate_of(1), plan.rate_of(plan.total_updates)
-    peak = max([*plan.rates, plan.rate_of(min(1 + schedule.warmup_updates, plan.total_updates))])
+    peak = max(rates(schedule, config.optim["lr"]))
     memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
     split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
     source = f"{config.data.train_size:,} {_samples(config)} to train on, {config.data.test_size:,} to test on"
+    if config.data.vocabulary:
+        sizes = (config.data.train_size, config.data.valid_size, config.data.test_size)
+        source = "{:,} tokens to train on, {:,} to validate, {:,} to test on; {:,} words".format(
+            *sizes, config.data.vocabulary
+        )
     if config.task == "ppo":
         steps = config.ppo.rollout_steps * config.total_epochs
         source = f"{config.ppo.game}, {steps:,} environment steps, engine {config.ppo.engine}"
@@ -80,7 +87,7 @@ def _cost(plan: Plan) -> dict[str, str]:
     return {
         "parameters": f"{plan.n_parameters:,}",
         **length,
-        "samples": f"{plan.total_samples:,}",
+        "sequences" if config.segments.length else "samples": f"{plan.total_samples:,}",
         "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",
         "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}",
         **{f"rate at update {update}": f"{rate:g}" for update, rate in plan.as_dict()["lr_at"].items()},
@@ -117,6 +124,9 @@ def _recipe(console: Console, config: RunConfig) -> None:
 def _what_counts(tree: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in tree.items() if key not in (*NOT_IDENTITY, "scale_factors")}
     kept["data"] = {key: value for key, value in tree["data"].items() if f"data.{key}" not in NOT_IDENTITY}
+    other = UPDATES if budget_of(tree).unit == EPOCHS else EPOCHS
+    del kept[other]
+    kept["schedule"] = {key: value for key, value in tree["schedule"].items() if key not in OF_UNIT[other]}
     return kept
 
 

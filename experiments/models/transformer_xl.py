@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,8 +18,6 @@ from torch import Tensor, nn
 from experiments.models.adaptive_softmax import AdaptiveSoftmax
 from experiments.models.relative_attention import RelativeAttention, sinusoids
 from experiments.schema.errors import UserError
-
-DEVIATION = 0.02  # of initial weights
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,10 @@ class TransformerXL(nn.Module):
         cutoffs: Sequence[int] = (),
         drop: float = 0.0,
         attention_drop: float = 0.0,
+        deviation: float = 0.02,
     ) -> None:
-        """`vocabulary` words, the most frequent first; `cutoffs` as `AdaptiveSoftmax` takes them."""
+        """`vocabulary` words, the most frequent first; `cutoffs` as `AdaptiveSoftmax` takes them; initial weights have
+        standard deviation `deviation`."""
         super().__init__()
         self.d_model = d_model
         self.embedding = nn.Embedding(vocabulary, d_model)
@@ -56,8 +57,8 @@ class TransformerXL(nn.Module):
         self.layers = nn.ModuleList(Layer(d_model, heads, d_head, d_inner, drop, attention_drop) for _ in range(layers))
         self.drop = nn.Dropout(drop)
         for parameter in (self.key_bias, self.distance_bias, self.softmax.cluster_weight):
-            nn.init.normal_(parameter, 0.0, DEVIATION)
-        self.apply(_initialise)
+            nn.init.normal_(parameter, 0.0, deviation)
+        self.apply(partial(_initialise, deviation))
 
     def forward(
         self, tokens: Tensor, targets: Tensor, memory: Tensor | None, reading: Reading
@@ -141,10 +142,10 @@ def _last(past: Tensor, hidden: Tensor, size: int) -> Tensor:
     return both[:, max(0, both.shape[1] - size) :]
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialise(deviation: float, module: nn.Module) -> None:
     if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, 0.0, DEVIATION)
+        nn.init.normal_(module.weight, 0.0, deviation)
     elif isinstance(module, nn.LayerNorm):
-        nn.init.normal_(module.weight, 1.0, DEVIATION)
+        nn.init.normal_(module.weight, 1.0, deviation)
     if isinstance(module, nn.Linear | nn.LayerNorm) and module.bias is not None:
         nn.init.zeros_(module.bias)

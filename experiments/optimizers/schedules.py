@@ -37,6 +37,22 @@ def cosine(schedule: ScheduleConfig, lr: float, position: float) -> float:
     return schedule.min_lr + 0.5 * (lr - schedule.min_lr) * (1 + math.cos(math.pi * part))
 
 
+def cosine_from_warmup(schedule: ScheduleConfig, lr: float, position: float) -> float:
+    """Transformer-XL's: linear warm-up from 0, then the cosine of the whole budget, scaled to go on where that stands.
+
+    kimiyoung/transformer-xl@44781ed:pytorch/train.py drives torch 1.1's `CosineAnnealingLR`, which multiplies the rate
+    it finds by the ratio of two cosines. It sets a rate after each update, so the very first still has the peak.
+    """
+    if position == 0:
+        return lr
+    if position < schedule.warmup:
+        return lr * position / schedule.warmup
+    found = max(schedule.warmup - 1, 0)
+    rate_found = lr * found / schedule.warmup if found else lr
+    ratio = _fallen(position, schedule.length) / _fallen(found, schedule.length)
+    return schedule.min_lr + (rate_found - schedule.min_lr) * ratio
+
+
 def linear(schedule: ScheduleConfig, lr: float, position: float) -> float:
     """From `lr` to `min_lr` at the end of the budget, in a straight line; warm-up as in `cosine`."""
     length, warmup = schedule.length, schedule.warmup
@@ -54,9 +70,14 @@ def step(schedule: ScheduleConfig, lr: float, position: float) -> float:
 SCHEDULES: dict[str, Callable[[ScheduleConfig, float, float], float]] = {
     "constant": constant,
     "cosine": cosine,
+    "cosine_from_warmup": cosine_from_warmup,
     "linear": linear,
     "step": step,
 }
+
+
+def _fallen(position: float, length: int) -> float:
+    return 1 + math.cos(math.pi * min(position / length, 1.0))
 
 
 def rate(schedule: ScheduleConfig, lr: float, epoch: int, progress: float = 0.0) -> float:

@@ -17,8 +17,8 @@ class ScheduleConfig:
     updates (`updates`, `warmup_updates`, milestones).
 
     `cosine` is timm 0.6's: warm-up is not a prefix (unless `warmup_prefix`), the rate jumps onto the cosine, and
-    `cooldown_epochs` at `min_lr` follow the budget. `step` multiplies by `decay` at each milestone (an epoch).
-    The rate changes with the epoch, or where `per_update` with every update.
+    `cooldown_epochs` at `min_lr` follow the budget. `cosine_from_warmup` is Transformer-XL's. `step` multiplies by
+    `decay` at each milestone (an epoch). The rate changes with the epoch, or where `per_update` with every update.
     """
 
     name: str = "cosine"
