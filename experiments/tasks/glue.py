@@ -26,7 +26,10 @@ from experiments.training.inherited import parent_state
 from experiments.training.task import Loss, Part
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
+
+TEXTS_AT_A_TIME = 2_000
+Tokens = tuple[np.ndarray, np.ndarray]  # of one sample: ids int32, and which of two texts each is of, uint8
 
 
 @dataclass(frozen=True)
@@ -104,22 +107,25 @@ class Glue:
     def _splits(self) -> dict[str, Labelled]:
         return {"train": self.data.train, **self.data.held_out}
 
-    def _encode(self, split: Labelled) -> list[Encoding]:
+    def _encode(self, split: Labelled) -> list[Tokens]:
         single = len(split.texts[0]) == 1
-        return self.tokenizer.encode_batch([texts[0] if single else texts for texts in split.texts])
+        encoded: list[Tokens] = []
+        for start in range(0, len(split), TEXTS_AT_A_TIME):
+            texts = [texts[0] if single else texts for texts in split.texts[start : start + TEXTS_AT_A_TIME]]
+            encoded += [
+                (np.array(one.ids, dtype=np.int32), np.array(one.type_ids, dtype=np.uint8))
+                for one in self.tokenizer.encode_batch_fast(texts)
+            ]
+        return encoded
 
     def _batch(self, split: str, rows: np.ndarray) -> Batch:
         encoded = [self.encoded[split][row] for row in rows.tolist()]
-        longest = max(len(one.ids) for one in encoded)
+        longest = max(len(ids) for ids, _ in encoded)
         padding = getattr(self.module.config, "pad_token_id", None) or 0
         tokens = np.full((len(rows), longest), padding, dtype=np.int64)
         kinds, real = np.zeros_like(tokens), np.zeros_like(tokens)
-        for row, one in enumerate(encoded):
-            tokens[row, : len(one.ids)], kinds[row, : len(one.ids)], real[row, : len(one.ids)] = (
-                one.ids,
-                one.type_ids,
-                1,
-            )
+        for row, (ids, parts) in enumerate(encoded):
+            tokens[row, : len(ids)], kinds[row, : len(ids)], real[row, : len(ids)] = ids, parts, 1
         inputs = {"input_ids": tokens, "attention_mask": real}
         if getattr(self.module.config, "type_vocab_size", 0) > 1:
             inputs["token_type_ids"] = kinds

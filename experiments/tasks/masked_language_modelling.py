@@ -79,7 +79,7 @@ class MaskedLanguageModelling:
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module) -> dict[str, float]:
-        """`valid_loss`, cross-entropy in nats a target of the held-out documents, `valid_ppl`, its exponential, and
+        """`val_loss`, cross-entropy in nats a target of the held-out documents, `val_ppl`, its exponential, and
         `masked_accuracy` in percent. The targets are the same for every run."""
         training = module.training
         module.eval()
@@ -97,8 +97,8 @@ class MaskedLanguageModelling:
         module.train(training)
         loss, hits, count = parallel.sum_over_ranks(sums.tolist(), part.device)
         return {
-            "valid_loss": loss / count,
-            "valid_ppl": float(np.exp(loss / count)),
+            "val_loss": loss / count,
+            "val_ppl": float(np.exp(loss / count)),
             "masked_accuracy": 100 * hits / count,
         }
 

@@ -31,10 +31,6 @@ WORDS = [
     "but",
     "of",
     "with",
-    "actors",
-    "end",
-    "music",
-    "scenes",
 ]
 SHAPE = [
     *("model.arguments.vocab_size=300", "model.arguments.hidden_size=16", "model.arguments.num_hidden_layers=1"),

@@ -39,7 +39,7 @@ def test_a_child_begins_with_its_parents_encoder_and_tokenizer(fine_tuning, pare
         assert torch.equal(ours[name], theirs["module"][name]), name
     assert task.tokenizer.get_vocab_size() == 300
     assert task.manifest()["tokenizer"] != parent.record()["data"]["tokenizer"], "it cuts, which its parent's did not"
-    assert max(len(one.ids) for one in task.encoded["train"]) == 32
+    assert max(len(ids) for ids, _ in task.encoded["train"]) == 32
 
 
 def test_the_record_names_the_parent_and_its_weights(fine_tuning, parent, train):
@@ -190,7 +190,7 @@ def test_reviews_of_the_labelled_task_are_not_pre_trained_on():
     read = {text.replace("\n", " ") for text in load(DataConfig("imdb_reviews")).read()}
     labelled = {texts[0] for split in (data.train, *data.held_out.values()) for texts in split.texts}
     assert len(labelled & read) <= 10, "but for reviews that IMDB holds twice"
-    with pytest.raises(UserError, match="data.train_size=3999, but .* holds 4000 samples of imdb_sentiment"):
+    with pytest.raises(UserError, match=r"data.train_size=3999, but .* holds 4000 samples of imdb_sentiment"):
         glue.load(DataConfig("glue", train_size=3999, test_size=1000), "imdb_sentiment")
 
 

@@ -96,7 +96,7 @@ def test_texts_that_cannot_be_used_are_refused(tmp_path: Path, files, message):
 
 
 def test_a_place_to_read_from_is_asked_for():
-    with pytest.raises(UserError, match="data.root=FOLDER of .txt files.* or data.hub=REPOSITORY"):
+    with pytest.raises(UserError, match=r"data.root=FOLDER of .txt files.* or data.hub=REPOSITORY"):
         load(DataConfig("documents"))
 
 

@@ -66,8 +66,8 @@ def test_every_target_counts_once_whatever_the_split(pretraining, world_size, mi
 def test_held_out_documents_are_evaluated_alike_whatever_the_batch(pretraining):
     config = pretraining(*EXACT)
     expected = task(config).evaluate(task(config).module)
-    assert set(expected) == {"valid_loss", "valid_ppl", "masked_accuracy"}
-    assert expected["valid_ppl"] == pytest.approx(np.exp(expected["valid_loss"]))
+    assert set(expected) == {"val_loss", "val_ppl", "masked_accuracy"}
+    assert expected["val_ppl"] == pytest.approx(np.exp(expected["val_loss"]))
     other = task(pretraining(*EXACT, "evaluation.batch_size=3", "text.mask_probability=0.15"))
     assert other.evaluate(task(config).module) == pytest.approx(expected, rel=1e-12)
 
