@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.data import hub
-from experiments.data.subwords.documents import LABELLED_REVIEWS
+from experiments.data import hub, reviews
 from experiments.data.text import movie_reviews
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError, suggestion
@@ -229,11 +228,10 @@ def _from_hub(config: DataConfig, name: str) -> GlueData:
 
 
 def _sentiment() -> GlueData:
-    reviews = movie_reviews.reviews()[:LABELLED_REVIEWS]
+    known = reviews.labelled()
     samples = Labelled(
-        [(review.text.replace("<br />", " ").strip(),) for review in reviews],
-        np.array([review.label for review in reviews], dtype=np.float64),
+        [(review.text,) for review in known], np.array([review.label for review in known], dtype=np.float64)
     )
-    border = LABELLED_REVIEWS - TESTED_REVIEWS
+    border = len(known) - TESTED_REVIEWS
     train, test = (Labelled(samples.texts[part], samples.labels[part]) for part in (slice(border), slice(border, None)))
-    return GlueData(SENTIMENT, "movie_reviews 0.0.2, IMDB reviews", train, {"held_out": test})
+    return GlueData(SENTIMENT, reviews.SOURCE, train, {"held_out": test})

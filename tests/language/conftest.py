@@ -85,13 +85,24 @@ def pretraining(corpus: Path, cache: Path):
     return make
 
 
+@pytest.fixture(scope="session")
+def labelled(documents: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SST-2 as its files are: 40 samples to train on, 20 held out; good where the text says so."""
+    folder = tmp_path_factory.mktemp("glue")
+    for file, texts in (("train", documents[:40]), ("dev", documents[40:60])):
+        rows = [f"{text}\t{int('good' in text)}" for text in texts]
+        (folder / f"{file}.tsv").write_text("\n".join(["sentence\tlabel", *rows]), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
-def fine_tuning():
-    """Compose a tiny fine-tuning run on real film reviews, with overrides."""
+def fine_tuning(labelled: Path):
+    """Compose a tiny fine-tuning run, with overrides."""
+    places = ["task.name=SST-2", f"data.root={labelled}", "data.train_size=40", "data.test_size=20"]
 
     def make(*overrides: str) -> RunConfig:
         given = {override.split("=")[0] for override in overrides}
-        base = [text for text in [*SHAPE, *SHORT, "evaluation.batch_size=200"] if text.split("=")[0] not in given]
+        base = [text for text in [*SHAPE, *SHORT, *places] if text.split("=")[0] not in given]
         (config,) = compose(["exp=bert_glue", *base, *overrides])
         check(config)
         return inherit([config])[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from experiments.data import hub
+from experiments.data import hub, reviews
 from experiments.data.text import movie_reviews
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import DataError, UserError
@@ -17,7 +17,6 @@ from experiments.schema.errors import DataError, UserError
 SUFFIXES = (".txt", ".jsonl")
 TEXT_COLUMN = "text"
 REVIEWS = "imdb_reviews"
-LABELLED_REVIEWS = 5_000  # the first of them are the labelled task `imdb_sentiment` of `glue`, and no text to read here
 # A sentence ends at a full stop, question or exclamation mark before white space, and at the end of a line.
 SENTENCE_END = re.compile(r"(?<=[.!?])(?=\s)|(?<=[.!?][\"')])(?=\s)|(?<=\n)")
 
@@ -38,7 +37,7 @@ def load(config: DataConfig) -> Documents:
     if problem := missing(config):
         raise UserError(problem)
     if config.name == REVIEWS:
-        return Documents(REVIEWS, "movie_reviews 0.0.2, IMDB reviews", movie_reviews.SHA256, _reviews)
+        return Documents(REVIEWS, reviews.SOURCE, movie_reviews.SHA256, reviews.others)
     if config.hub:
         return _from_hub(config)
     files = _files(Path(config.root or ""))
@@ -68,10 +67,6 @@ def missing(config: DataConfig) -> str | None:
 def sentences(document: str) -> list[str]:
     """The sentences of a document; put together again they are the document."""
     return [piece for piece in SENTENCE_END.split(document) if piece]
-
-
-def _reviews() -> Iterator[str]:
-    return (review.text.replace("<br />", "\n").strip() for review in movie_reviews.reviews()[LABELLED_REVIEWS:])
 
 
 def _files(root: Path) -> list[Path]:
