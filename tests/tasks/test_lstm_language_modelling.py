@@ -28,8 +28,8 @@ REAL = ROOT.parent / "shared" / "data" / "ptb.zip"
 DROPOUTS = ("dropout", "dropout_hidden", "dropout_input", "dropout_words", "weight_drop")
 SMALL = [
     *("exp=ptb_lstm_2", "optim=adam", "precision=fp64", "launch.threads=1"),
-    *("data.train_size=1200", "data.valid_size=250", "data.test_size=301", "data.vocabulary=40"),
-    *("schedule.epochs=2", "schedule.milestones=[1]", "bptt.length=12", "bptt.deviation=4", "global_batch_size=4"),
+    *("data.train_size=2000", "data.valid_size=250", "data.test_size=301", "data.vocabulary=40"),
+    *("schedule.epochs=2", "schedule.milestones=[1]", "bptt.length=25", "bptt.deviation=4", "global_batch_size=4"),
     *("model.arguments.embedding=8", "model.arguments.hidden=12", "evaluation.batch_size=3"),
 ]
 PLAIN = [f"model.arguments.{name}=0.0" for name in DROPOUTS]
@@ -92,7 +92,7 @@ def test_the_loss_is_the_released_one():
 def test_an_epoch_reads_every_column_once_from_its_beginning():
     config = small(*PLAIN)
     task, epochs = build(config), of_run(config)
-    text = task.corpus.train.reshape(4, 300).T
+    text = task.corpus.train.reshape(4, 500).T
     for first, last in ((1, epochs.ends[0]), (epochs.ends[0] + 1, epochs.ends[1])):
         pieces = []
         for update in range(first, last + 1):
