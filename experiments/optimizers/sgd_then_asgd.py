@@ -18,8 +18,8 @@ from torch.optim import SGD
 class SGDThenASGD(SGD):
     """`torch.optim.SGD` until the switch, then also the mean of all parameters since then, one float a parameter.
 
-    What torch's ASGD does beside averaging stays: a step uses the rate that the step before was given. Evaluations see
-    the mean where `evaluate_average`, as in the paper; not so in AdaBelief's runs.
+    What torch's ASGD does beside averaging stays: a step uses the rate that the step before was given, and the mean
+    leaves out the first. Evaluations see the mean where `evaluate_average`, as in the paper; AdaBelief's runs do not.
     """
 
     def __init__(self, params: Any, *, metric: str, patience: int, evaluate_average: bool, **settings: Any) -> None:
@@ -73,7 +73,7 @@ class SGDThenASGD(SGD):
                 if "average" not in state:
                     state["average"] = parameter.detach().clone()
                 else:
-                    state["average"].lerp_(parameter, 1 / group["averaged_steps"])
+                    state["average"].lerp_(parameter, 1 / max(1, group["averaged_steps"] - 1))
         return loss
 
     @contextmanager

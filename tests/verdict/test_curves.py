@@ -62,6 +62,23 @@ def test_the_loss_is_compared_where_there_is_no_accuracy():
 
 
 @pytest.mark.parametrize(
+    ("epoch", "ppl", "line"),
+    [
+        (0, 405.0, "epoch 1: test_ppl 405.00, authors 400.00 (+5.00), on track"),  # within 2 %
+        (0, 410.0, "epoch 1: test_ppl 410.00, authors 400.00 (+10.00), behind even their first evaluation"),
+        (10, 39.0, "epoch 11: test_ppl 39.00, authors 36.36 (+2.64), on track"),  # as the epochs around
+        (10, 46.0, "epoch 11: test_ppl 46.00, authors 36.36 (+9.64), behind by 2 epochs"),
+        (10, 25.1, "epoch 11: test_ppl 25.10, authors 36.36 (-11.26), ahead by 5 epochs"),
+        (19, 1.0, "epoch 20: test_ppl 1.00, authors 20.00 (-19.00), better than their whole run"),
+    ],
+)
+def test_a_perplexity_is_better_where_it_is_lower(curves, epoch, ppl, line):
+    rows = "".join(f"{epoch},0,{400 / (epoch + 1)}\n" for epoch in range(20))
+    (curves / "falling.csv").write_text(f"epoch,train_ppl,test_ppl\n{rows}", encoding="utf-8")
+    assert on_track("falling", epoch, {"val_ppl": 9.0, "test_ppl": ppl}) == line
+
+
+@pytest.mark.parametrize(
     ("name", "epoch", "metrics"),
     [("square", 40, {"top1": 1.0}), ("square", 3, {"perplexity": 1.0}), ("steps", 4000, {"perplexity": 80.0})],
 )
