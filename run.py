@@ -51,14 +51,15 @@ def main(arguments: list[str]) -> int:
 
 
 def configurations(arguments: list[str]) -> list[RunConfig]:
-    """The configuration of each run that `arguments` ask for, composed and checked."""
+    """The configuration of each run that `arguments` ask for, composed, checked, and with what it inherits."""
+    from experiments.launch.inheritance import inherit
     from experiments.schema.check import check
     from experiments.schema.compose import compose
 
     configs = compose(arguments)
     for config in configs:
         check(config)
-    return configs
+    return inherit(configs)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from experiments import optimizers, tasks
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
 from experiments.schema.compose import compose
+from experiments.schema.epochs import of_run
 from experiments.training.interruption import Interruption
 from experiments.training.loop import Run
 from experiments.training.task import Part
@@ -61,8 +62,8 @@ def time_loop(config, part: Part, updates: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory.open_or_create(Path(folder), config)
         task = tasks.build(config, part)
-        if updates >= task.updates_per_epoch:
-            raise SystemExit(f"--updates must be under {task.updates_per_epoch}, the updates of one epoch")
+        if updates >= (most := of_run(config).updates[0]):
+            raise SystemExit(f"--updates must be under {most}, the updates of one epoch")
         with directory.hold(), Interruption() as interruption:
             run = Run(config, directory, task, part)
             run.resume()

@@ -1,4 +1,5 @@
-"""Data sets by name, the order in which samples come, and how they are augmented and read.
+"""Data sets by name, the order in which samples come, and how they are augmented and read. Images are here, texts in
+`text`.
 
 Importing this package imports no torch, so that a plan or an error about missing data answers at once.
 """
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from experiments.data import text
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError, suggestion
 
@@ -25,7 +27,7 @@ SOURCES = {
 
 
 def names() -> list[str]:
-    """Data sets that can be named."""
+    """Data sets of images that can be named."""
     return sorted(SOURCES)
 
 
@@ -36,7 +38,7 @@ def load(config: DataConfig) -> DataSet:
     classes or channels differ from what `config` says (the plan and the schedule count on them).
     """
     source = _source(config)
-    if problem := missing(config):
+    if problem := _module(config).missing(config):
         raise UserError(problem)
     data_set = source(config)
     _compare(config, data_set)
@@ -44,13 +46,15 @@ def load(config: DataConfig) -> DataSet:
 
 
 def missing(config: DataConfig) -> str | None:
-    """What the user must provide before `load` can work, in one sentence, or None. Fast; imports no torch."""
-    return _module(config).missing(config)
+    """What the user must provide before `load`, here or of `text`, can work, in one sentence, or None. Fast; imports
+    no torch."""
+    return text.missing(config) if config.name in text.SOURCES else _module(config).missing(config)
 
 
 def _module(config: DataConfig):
     if config.name not in SOURCES:
-        raise UserError(f"data.name={config.name!r} is no data set{suggestion(config.name, names())}")
+        kind = "no data set of images" if config.name in text.SOURCES else "no data set"
+        raise UserError(f"data.name={config.name!r} is {kind}{suggestion(config.name, names())}")
     return import_module(f"experiments.data.{SOURCES[config.name][0]}")
 
 

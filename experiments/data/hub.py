@@ -1,10 +1,11 @@
-"""Image data sets of the Hugging Face `datasets` library: a repository's name or a local directory."""
+"""Data sets of the Hugging Face `datasets` library: a repository's name or a local directory."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Container
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,29 +17,44 @@ HELD_OUT = ("validation", "val", "test")
 
 
 def load(config: DataConfig) -> DataSet:
-    """Load `config.hub` with `datasets.load_dataset`; downloads go to `config.cache` (default: the library's).
+    """Load the images of `config.hub` with `datasets.load_dataset`.
 
-    The library prepares all splits, also those that nothing here reads: only then does it find them again in its
-    cache where there is no network, as on the compute nodes of many clusters.
+    Downloads go to `config.cache` (default: the library's). The library prepares all splits, also those that nothing
+    here reads: only then does it find them again in its cache where there is no network, as on many clusters.
 
     The image and the label column are found by their types. Raises UserError when the repository cannot be
     loaded, lacks a split or a column, or has another number of classes than `config.num_classes`.
+    """
+    table = tables(config)
+    needed = _needed(table)
+    if len(needed) < 2:
+        raise UserError(f"data.hub={config.hub} has splits {sorted(table)}, but needs train and {HELD_OUT[0]}")
+    splits = [_split(table[name], config) for name in needed]
+    return DataSet(config.name, f"Hugging Face data set {shown_name(config)}", config.num_classes, *splits)
+
+
+def tables(config: DataConfig, configuration: str = "") -> Any:
+    """All splits of `config.hub` by name. `configuration` is one of several that a repository may have, unless
+    `repository:configuration` names it.
+
+    Raises UserError when the library is absent or the repository cannot be loaded.
     """
     if problem := missing(config):
         raise UserError(problem)
     import datasets
 
+    hub = config.hub or ""
+    repository, _, named = (hub, "", "") if Path(hub).is_dir() else hub.partition(":")
     try:
-        table = datasets.load_dataset(config.hub, cache_dir=config.cache)
+        return datasets.load_dataset(repository, named or configuration or None, cache_dir=config.cache)
     except Exception as error:  # the library raises a dozen kinds, from requests' to its own
         raise UserError(f"data.hub={config.hub}: {type(error).__name__}: {error}") from error
-    needed = _needed(table)
-    if len(needed) < 2:
-        raise UserError(f"data.hub={config.hub} has splits {sorted(table)}, but needs train and {HELD_OUT[0]}")
-    splits = [_split(table[name], config) for name in needed]
+
+
+def shown_name(config: DataConfig) -> str:
+    """The repository, or the last part of a folder: records name no folders of this machine."""
     folder = Path(config.hub or "")
-    name = folder.name if folder.is_dir() else config.hub  # records name no folders of this machine
-    return DataSet(config.name, f"Hugging Face data set {name}", config.num_classes, *splits)
+    return folder.name if folder.is_dir() else str(config.hub)
 
 
 def missing(config: DataConfig) -> str | None:

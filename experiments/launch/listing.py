@@ -12,6 +12,8 @@ from rich.table import Table
 from experiments.optimizers import registry
 from experiments.optimizers.facts import BYTES_PER_FLOAT
 from experiments.schema import names, paths
+from experiments.schema.budget import budget_of
+from experiments.schema.layers import budgets
 from experiments.schema.sources import read
 from experiments.schema.studies import load_study, study_names
 from experiments.schema.tables import load_table, table_names
@@ -27,11 +29,11 @@ WIDTH = 15
 KEYS = {
     "exp": "experiment (required unless table= is given)",
     "optim": "optimizer; its hyper-parameters are optim.lr, optim.weight_decay, ...",
-    "table": "a table of the paper; exp=, optim=, epochs= beside it pick some of its cells",
+    "table": "a table of the paper; exp=, optim=, epochs= or updates= beside it pick some of its cells",
     "stage": "of a table that is a study (f2): one of its stages alone",
     "scale": "mini (default: small real data, about a minute) or paper (the printed recipe)",
     "recipe": "one of the experiment's recipes",
-    "epochs": "nominal budget, one of the recipe's",
+    "epochs": "nominal budget, one of the recipe's; of an experiment that counts updates: updates=",
     "batch_size": "nominal; another than the recipe's scales the rate by lr_scaling (sqrt, linear, none)",
     "seed": "0 by default",
     "data": "data set; data.root=FOLDER or data.hub=REPOSITORY says where ImageNet is",
@@ -120,21 +122,21 @@ def _typed(value: object) -> str:
 
 
 def _experiments(console: Console) -> None:
-    _section(
-        console, "experiments", "exp=", "budgets in epochs, default in bold; optimizers with settings in the recipe"
-    )
+    _section(console, "experiments", "exp=", "budgets with the default in bold; optimizers with settings in the recipe")
     for name in names.choices("exp"):
         tree = read(paths.CONFIGS / "exp" / f"{name}.yaml")
         console.print(f"  [cyan]{name:<{WIDTH}}[/] {tree['title']}")
         for recipe_name, recipe in tree["recipes"].items():
-            budgets = ", ".join(
-                f"[bold]{budget}[/]" if budget == recipe["epochs"] else str(budget)
-                for budget in sorted(recipe.get("budgets") or {recipe["epochs"]: {}})
+            default_budget = budget_of(recipe)
+            listed = ", ".join(
+                f"[bold]{budget.count}[/]" if budget == default_budget else str(budget.count)
+                for budget in budgets(recipe)
             )
             default = " (default)" if recipe_name == tree["default_recipe"] else ""
             optimizers = " ".join(recipe.get("optimizers") or {})
             console.print(
-                f"  {'':<{WIDTH}} [dim]recipe={recipe_name}{default}: {budgets} epochs; {optimizers}[/]", soft_wrap=True
+                f"  {'':<{WIDTH}} [dim]recipe={recipe_name}{default}: {listed} {default_budget.unit}; {optimizers}[/]",
+                soft_wrap=True,
             )
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
 from experiments.record.run_directory import RunDirectory
 from experiments.schema import paths
-from experiments.schema.budget import stop_update
+from experiments.schema.budget import budget_of, stop_of
 from experiments.schema.config import RunConfig
-from experiments.schema.epochs import updates_per_epoch
 from experiments.schema.errors import UserError
 
 
@@ -68,7 +67,7 @@ def is_done(directory: RunDirectory, config: RunConfig) -> bool:
     if status != "partial":
         return status == "finished"
     record = directory.record()
-    return record is not None and record["progress"]["update"] == stop_update(config.stop_at, updates_per_epoch(config))
+    return record is not None and record["progress"]["update"] == stop_of(config)
 
 
 def report(directory: RunDirectory) -> None:
@@ -83,7 +82,7 @@ def report(directory: RunDirectory) -> None:
 
 def title(config: RunConfig) -> str:
     """One line that tells a run from its neighbours."""
-    nominal = f"recipe {config.recipe}, {config.epochs} epochs, batch {config.batch_size}"
+    nominal = f"recipe {config.recipe}, {budget_of(vars(config))}, batch {config.batch_size}"
     return f"{config.exp} {config.optim['name']} ({nominal}, {config.scale} scale, seed {config.seed})"
 
 

@@ -12,11 +12,12 @@ from typing import Any
 from experiments import tasks
 from experiments.optimizers import registry
 from experiments.optimizers.facts import BYTES_PER_FLOAT, Shape
-from experiments.optimizers.schedules import rate_of_update, rates
+from experiments.optimizers.schedules import rate_of_update
 from experiments.schema.batches import accumulation, micro_batch
+from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import canonical_json, config_digest
-from experiments.schema.epochs import samples_per_epoch, updates_per_epoch
+from experiments.schema.epochs import Epochs, of_run, samples_per_epoch
 from experiments.schema.typed import to_dict
 
 
@@ -26,7 +27,7 @@ class Plan:
 
     config: RunConfig
     shapes: Mapping[str, Shape]
-    updates_per_epoch: int
+    epochs: Epochs
     micro_batch: int
     accumulation: int
     missing_data: str | None
@@ -37,10 +38,12 @@ class Plan:
 
     @property
     def total_updates(self) -> int:
-        return self.updates_per_epoch * self.config.total_epochs
+        return self.epochs.total_updates
 
     @property
     def total_samples(self) -> int:
+        if self.config.updates is not None:
+            return self.total_updates * self.config.global_batch_size
         return samples_per_epoch(self.config) * self.config.total_epochs - self.config.total_epochs * self._dropped
 
     @property
@@ -74,18 +77,22 @@ class Plan:
 
     def rate_of(self, update: int) -> float:
         """The learning rate that `update`, counted from 1, uses."""
-        return rate_of_update(self.config.schedule, self.config.optim["lr"], update, self.updates_per_epoch)
+        return rate_of_update(self.config, self.epochs, update)
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rate of the first update of every epoch, or of every stretch between evaluations."""
+        firsts = (end - count + 1 for end, count in zip(self.epochs.ends, self.epochs.updates, strict=True))
+        return [self.rate_of(update) for update in firsts]
 
     @property
     def _dropped(self) -> int:
         """Samples of an epoch that no update uses."""
-        if not self.config.drop_last:
-            return 0
-        return samples_per_epoch(self.config) - self.updates_per_epoch * self.config.global_batch_size
+        return samples_per_epoch(self.config) % self.config.global_batch_size if self.config.drop_last else 0
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON. `lr_at` maps updates, counted from 1, to the rate that each uses."""
-        config = self.config
+        config, nominal = self.config, budget_of(vars(self.config))
         return {
             "exp": config.exp,
             "optim": config.optim["name"],
@@ -94,8 +101,8 @@ class Plan:
             "seed": config.seed,
             "n_parameters": self.n_parameters,
             "epochs": config.total_epochs,
-            "nominal_epochs": config.epochs,
-            "updates_per_epoch": self.updates_per_epoch,
+            f"nominal_{nominal.unit}": nominal.count,
+            "updates_per_epoch": self.epochs.for_event,
             "total_updates": self.total_updates,
             "total_samples": self.total_samples,
             "global_batch_size": config.global_batch_size,
@@ -106,7 +113,7 @@ class Plan:
             "batch_per_device": config.batch_per_device,
             "optimizer": config.optim,
             "lr_moves_within_epochs": config.schedule.per_update,
-            "lr_per_epoch": rates(config.schedule, config.optim["lr"]),
+            "lr_per_epoch": self.rates,
             "lr_at": {str(update): self.rate_of(update) for update in config.launch.lr_at},
             "memory_bytes": self.memory,
             "missing_data": self.missing_data,
@@ -138,7 +145,7 @@ def make(config: RunConfig) -> Plan:
     return Plan(
         config=config,
         shapes=parameter_shapes(canonical_json(tree["model"]), canonical_json(tree["data"])),
-        updates_per_epoch=updates_per_epoch(config),
+        epochs=of_run(config),
         micro_batch=micro_batch(config, ranks),
         accumulation=accumulation(config, ranks),
         missing_data=tasks.missing(config),

@@ -11,6 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.launch import local
+from experiments.optimizers.schedules import rates
+from experiments.schema.budget import EPOCHS, UPDATES, budget_of
+from experiments.schema.check import OF_UNIT
 from experiments.schema.config import NOT_IDENTITY, RunConfig
 from experiments.schema.typed import leaves, to_dict
 from experiments.schema.typed import show as shown
@@ -59,19 +62,32 @@ def _one(console: Console, plan: Plan) -> None:
 def _cost(plan: Plan) -> dict[str, str]:
     config, schedule = plan.config, plan.config.schedule
     first, last = plan.rate_of(1), plan.rate_of(plan.total_updates)
-    peak = max(plan.rate_of(1 + epoch * plan.updates_per_epoch) for epoch in range(config.total_epochs))
+    peak = max(rates(schedule, config.optim["lr"]))
     memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
     split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
-    source = f"{config.data.train_size:,} images to train on, {config.data.test_size:,} to test on"
+    source = f"{config.data.train_size:,} {_samples(config)} to train on, {config.data.test_size:,} to test on"
+    if config.data.vocabulary:
+        sizes = (config.data.train_size, config.data.valid_size, config.data.test_size)
+        source = "{:,} tokens to train on, {:,} to validate, {:,} to test on; {:,} words".format(
+            *sizes, config.data.vocabulary
+        )
     if config.task == "ppo":
         steps = config.ppo.rollout_steps * config.total_epochs
         source = f"{config.ppo.game}, {steps:,} environment steps, engine {config.ppo.engine}"
-    budget = f"{schedule.epochs} and {schedule.cooldown_epochs} of cool-down; nominal {config.epochs}"
+    nominal = budget_of(vars(config))
+    if nominal.unit == UPDATES:
+        every = f"evaluated every {config.evaluation.every:,}, saved every {config.checkpoint.every:,}"
+        length = {"updates": f"{plan.total_updates:,} (nominal {nominal.count:,}; {every})"}
+    else:
+        budget = f"{schedule.epochs} and {schedule.cooldown_epochs} of cool-down; nominal {nominal.count}"
+        length = {
+            "epochs": f"{config.total_epochs} ({budget})",
+            "updates": f"{plan.total_updates:,} ({_range(plan.epochs.updates)} an epoch)",
+        }
     return {
         "parameters": f"{plan.n_parameters:,}",
-        "epochs": f"{config.total_epochs} ({budget})",
-        "updates": f"{plan.total_updates:,} ({plan.updates_per_epoch:,} an epoch)",
-        "samples": f"{plan.total_samples:,}",
+        **length,
+        "sequences" if config.segments.length else "samples": f"{plan.total_samples:,}",
         "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",
         "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}",
         **{f"rate at update {update}": f"{rate:g}" for update, rate in plan.as_dict()["lr_at"].items()},
@@ -79,6 +95,11 @@ def _cost(plan: Plan) -> dict[str, str]:
         "data": f"{config.data.name}, {source}",
         "digest": plan.as_dict()["config_digest"][:12],
     }
+
+
+def _samples(config: RunConfig) -> str:
+    """What a training set holds."""
+    return {"masked_language_modelling": "sequences", "glue": "texts"}.get(config.task, "images")
 
 
 def _recipe(console: Console, config: RunConfig) -> None:
@@ -103,6 +124,9 @@ def _recipe(console: Console, config: RunConfig) -> None:
 def _what_counts(tree: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in tree.items() if key not in (*NOT_IDENTITY, "scale_factors")}
     kept["data"] = {key: value for key, value in tree["data"].items() if f"data.{key}" not in NOT_IDENTITY}
+    other = UPDATES if budget_of(tree).unit == EPOCHS else EPOCHS
+    del kept[other]
+    kept["schedule"] = {key: value for key, value in tree["schedule"].items() if key not in OF_UNIT[other]}
     return kept
 
 
@@ -112,7 +136,7 @@ def _many(console: Console, plans: Sequence[Plan]) -> None:
         "exp",
         "optim",
         "recipe",
-        "epochs",
+        "budget",
         "batch",
         "lr",
         "seed",
@@ -128,7 +152,7 @@ def _many(console: Console, plans: Sequence[Plan]) -> None:
             config.exp,
             config.optim["name"],
             config.recipe,
-            f"{config.total_epochs}",
+            str(budget_of({"epochs": config.total_epochs, "updates": config.schedule.updates})),
             f"{config.global_batch_size}",
             f"{config.optim['lr']:.4g}",
             f"{config.seed}",
@@ -146,6 +170,12 @@ def _many(console: Console, plans: Sequence[Plan]) -> None:
         console.print(f"[yellow]warning:[/] {text}")
     for text in dict.fromkeys(plan.missing_data for plan in plans if plan.missing_data):
         console.print(f"[red]missing data:[/] {text}")
+
+
+def _range(counts: Sequence[int]) -> str:
+    """One number, or the least and the largest."""
+    least, most = min(counts), max(counts)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _mebibytes(size: int) -> str:

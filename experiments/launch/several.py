@@ -18,6 +18,7 @@ from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE
 from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import publish
 from experiments.schema import paths
+from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
@@ -106,11 +107,11 @@ def _ended(entry: Entry, status: int) -> None:
 def _summarise(entries: list[Entry]) -> None:
     table = Table(title=f"{len(entries)} runs")
     changed = any(entry.config.overrides for entry in entries)
-    for column in ("exp", "optim", "epochs", "batch", "seed", *["changed"][:changed], "result", "outcome"):
+    for column in ("exp", "optim", "budget", "batch", "seed", *["changed"][:changed], "result", "outcome"):
         table.add_column(column, no_wrap=True)
     for entry in entries:
         config = entry.config
-        identity = (config.exp, config.optim["name"], config.epochs, config.batch_size, config.seed)
+        identity = (config.exp, config.optim["name"], budget_of(vars(config)), config.batch_size, config.seed)
         changes = [", ".join(config.overrides)][:changed]
         table.add_row(*map(str, identity), *changes, _result(entry), entry.outcome)
     Console(highlight=False, width=None if sys.stdout.isatty() else 140).print(table)

@@ -1,11 +1,12 @@
-"""Models by name: timm's, with the few arguments that timm does not have, and the agent of PPO."""
+"""Models by name: timm's, with the few arguments that timm does not have, the agent of PPO, language models, and
+transformers' readers of documents."""
 
 from __future__ import annotations
 
 import timm
 from torch import nn
 
-from experiments.models import actor_critic
+from experiments.models import actor_critic, awd_lstm, text_encoders, transformer_xl
 from experiments.schema.config import DataConfig, ModelConfig
 from experiments.schema.errors import UserError, suggestion
 
@@ -18,12 +19,20 @@ def build(model: ModelConfig, data: DataConfig) -> nn.Module:
     pixels. The image size is passed to families that are built for one size (ViT, Swin). Works under
     `torch.device("meta")`.
 
-    The agent of PPO, `actor_critic`, takes all its sizes from `model.arguments`.
+    The agent of PPO, `actor_critic`, takes all its sizes from `model.arguments`; the language models `awd_lstm`
+    and `transformer_xl` all but the vocabulary (and `transformer_xl` its `drop`); transformers' models, which are
+    named as there, all but the number of classes.
 
     Raises UserError for a name that timm does not know or an argument that the model does not take.
     """
     if model.name == "actor_critic":
         return actor_critic.build(model.arguments)
+    if model.name in text_encoders.NAMES:
+        return text_encoders.build(model.name, model.arguments, data.num_classes)
+    if model.name == "awd_lstm":
+        return awd_lstm.build(model.arguments, data.vocabulary)
+    if model.name == "transformer_xl":
+        return transformer_xl.build(model.arguments, data.vocabulary, model.drop)
     if not timm.is_model(model.name):
         near = suggestion(model.name, timm.list_models()) if model.name else ""
         raise UserError(f"model.name={model.name!r} is no model of timm {timm.__version__}{near}")

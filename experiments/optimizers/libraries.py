@@ -39,10 +39,15 @@ def adam(groups: Groups, **settings: Any) -> Optimizer:
     return _in_one_pass(Adam, groups, settings)
 
 
-def sgd(groups: Groups, **settings: Any) -> Optimizer:
+def sgd(groups: Groups, *, asgd_after: int, asgd_metric: str, asgd_average: bool, **settings: Any) -> Optimizer:
+    """torch's; with `asgd_after`, one that switches to averaged SGD."""
     from torch.optim import SGD
 
-    return SGD(groups, **settings)
+    if not asgd_after:
+        return SGD(groups, **settings)
+    from experiments.optimizers.sgd_then_asgd import SGDThenASGD
+
+    return SGDThenASGD(groups, metric=asgd_metric, patience=asgd_after, evaluate_average=asgd_average, **settings)
 
 
 def sam(

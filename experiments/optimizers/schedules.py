@@ -1,7 +1,7 @@
 """The learning rate as a pure function of the position in the run; no torch, no scheduler object, no state.
 
 A schedule function knows only `(schedule, lr, position)`; the position counts epochs from 0. In the released timm runs
-it moves once an epoch; where `schedule.per_update`, with every update.
+it moves once an epoch; where `schedule.per_update`, with every update. Of a run that counts updates, it counts updates.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from experiments.schema.config import ScheduleConfig
+from experiments.schema.bptt import rate_factor
+from experiments.schema.config import RunConfig, ScheduleConfig
+from experiments.schema.epochs import Epochs
 from experiments.schema.errors import UserError, suggestion
 
 
@@ -25,18 +27,39 @@ def cosine(schedule: ScheduleConfig, lr: float, position: float) -> float:
     already reached, below the peak. With `warmup_prefix` the cosine begins there, at the peak, and spans the rest
     (facebookresearch/ConvNeXt, utils.py). From `epochs` on, through the cool-down, the rate is `min_lr`.
     """
-    if position < schedule.warmup_epochs:
-        return schedule.warmup_lr + position * (lr - schedule.warmup_lr) / schedule.warmup_epochs
-    if position >= schedule.epochs:
+    length, warmup = schedule.length, schedule.warmup
+    if position < warmup:
+        return schedule.warmup_lr + position * (lr - schedule.warmup_lr) / warmup
+    if position >= length:
         return schedule.min_lr
-    start = schedule.warmup_epochs if schedule.warmup_prefix else 0
-    part = (position - start) / (schedule.epochs - start)
+    start = warmup if schedule.warmup_prefix else 0
+    part = (position - start) / (length - start)
     return schedule.min_lr + 0.5 * (lr - schedule.min_lr) * (1 + math.cos(math.pi * part))
 
 
+def cosine_from_warmup(schedule: ScheduleConfig, lr: float, position: float) -> float:
+    """Transformer-XL's: linear warm-up from 0, then the cosine of the whole budget, scaled to go on where that stands.
+
+    kimiyoung/transformer-xl@44781ed:pytorch/train.py drives torch 1.1's `CosineAnnealingLR`, which multiplies the rate
+    it finds by the ratio of two cosines. It sets a rate after each update, so the very first still has the peak.
+    """
+    if position == 0:
+        return lr
+    if position < schedule.warmup:
+        return lr * position / schedule.warmup
+    found = max(schedule.warmup - 1, 0)
+    rate_found = lr * found / schedule.warmup if found else lr
+    ratio = _fallen(position, schedule.length) / _fallen(found, schedule.length)
+    return schedule.min_lr + (rate_found - schedule.min_lr) * ratio
+
+
 def linear(schedule: ScheduleConfig, lr: float, position: float) -> float:
-    """From `lr` to `min_lr` after `epochs`, in a straight line."""
-    return lr + (schedule.min_lr - lr) * min(position / schedule.epochs, 1.0)
+    """From `lr` to `min_lr` at the end of the budget, in a straight line; warm-up as in `cosine`."""
+    length, warmup = schedule.length, schedule.warmup
+    if position < warmup:
+        return schedule.warmup_lr + position * (lr - schedule.warmup_lr) / warmup
+    start = warmup if schedule.warmup_prefix else 0
+    return lr + (schedule.min_lr - lr) * min((position - start) / (length - start), 1.0)
 
 
 def step(schedule: ScheduleConfig, lr: float, position: float) -> float:
@@ -47,13 +70,19 @@ def step(schedule: ScheduleConfig, lr: float, position: float) -> float:
 SCHEDULES: dict[str, Callable[[ScheduleConfig, float, float], float]] = {
     "constant": constant,
     "cosine": cosine,
+    "cosine_from_warmup": cosine_from_warmup,
     "linear": linear,
     "step": step,
 }
 
 
+def _fallen(position: float, length: int) -> float:
+    return 1 + math.cos(math.pi * min(position / length, 1.0))
+
+
 def rate(schedule: ScheduleConfig, lr: float, epoch: int, progress: float = 0.0) -> float:
-    """The rate of an update in `epoch`, counted from 0, of a run with peak `lr`.
+    """The rate of an update in `epoch`, counted from 0, of a run with peak `lr` (where it counts updates, of the update
+    after so many).
 
     `progress`, in [0, 1), is the part of the epoch done before that update; it counts where `schedule.per_update`.
     Raises UserError for an unknown schedule.
@@ -64,12 +93,16 @@ def rate(schedule: ScheduleConfig, lr: float, epoch: int, progress: float = 0.0)
     return SCHEDULES[schedule.name](schedule, lr, epoch + progress if schedule.per_update else epoch)
 
 
-def rate_of_update(schedule: ScheduleConfig, lr: float, update: int, updates_per_epoch: int) -> float:
-    """The rate that `update`, counted from 1, uses."""
-    epoch, done = divmod(update - 1, updates_per_epoch)
-    return rate(schedule, lr, epoch, done / updates_per_epoch)
+def rate_of_update(config: RunConfig, epochs: Epochs, update: int) -> float:
+    """The rate that `update`, counted from 1, uses: the schedule's, times that of its piece of a text."""
+    if config.schedule.updates is not None:
+        return rate(config.schedule, config.optim["lr"], update - 1)
+    epoch, done = epochs.of(update)
+    scheduled = rate(config.schedule, config.optim["lr"], epoch, done / epochs.updates[epoch])
+    return scheduled * rate_factor(config, epoch, done)
 
 
 def rates(schedule: ScheduleConfig, lr: float) -> list[float]:
-    """The rate of every epoch that runs, cool-down included: of its first update where the rate moves within it."""
-    return [rate(schedule, lr, epoch) for epoch in range(schedule.epochs + schedule.cooldown_epochs)]
+    """The rate of every epoch that runs, cool-down included: of its first update where the rate moves within it; or of
+    every update, of a run that counts them."""
+    return [rate(schedule, lr, epoch) for epoch in range(schedule.length + schedule.cooldown_epochs)]

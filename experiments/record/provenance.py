@@ -105,13 +105,17 @@ def _cpu_model() -> str:
 
 
 def without_local_paths(config: dict[str, Any]) -> dict[str, Any]:
-    """Copy of a configuration with folders of this machine replaced by `<local>`: those of `data` and of overrides.
+    """Copy of a configuration with folders of this machine replaced by `<local>`: those of `data`, of what a run
+    inherits, and of overrides.
 
     None of them is part of a run's identity, so the digest of the configuration stays the same.
     """
     data = {key: _without(value) if key in ("root", "hub", "cache") else value for key, value in config["data"].items()}
     overrides = [re.sub(r"""(=\s*['"]?)[/~].*""", rf"\1{_LOCAL}", override) for override in config["overrides"]]
-    return {**config, "data": data, "overrides": overrides}
+    inherited: dict[str, Any] = {key: _without(config[key]) for key in ("parent", "init") if key in config}
+    if "text" in config:
+        inherited["text"] = {**config["text"], "tokenizer": _without(config["text"].get("tokenizer"))}
+    return {**config, **inherited, "data": data, "overrides": overrides}
 
 
 def _without(value: Any) -> Any:

@@ -18,6 +18,7 @@ from experiments.record.run_directory import RunDirectory
 from experiments.record.summary import summarise
 from experiments.record.timing import read_lines, totals
 from experiments.schema import paths
+from experiments.schema.budget import budget_of
 from experiments.schema.config import MetricConfig
 from experiments.schema.digest import config_digest
 
@@ -129,7 +130,8 @@ def publish(directory: RunDirectory, results: Path | None = None) -> Path:
 
 def choices(config: dict[str, Any]) -> dict[str, Any]:
     """The fields of a record that repeat its configuration, for those who read many records."""
-    names = ("recipe", "scale", "seed", "epochs", "batch_size", "overrides")
+    budget = budget_of(config)
+    names = ("recipe", "scale", "seed", budget.unit, "batch_size", "overrides")
     return {"exp": config["exp"], "optim": config["optim"]["name"]} | {name: config[name] for name in names}
 
 

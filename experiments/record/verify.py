@@ -18,7 +18,9 @@ from experiments.record.run_directory import run_name
 from experiments.record.seal import RECORD_VERSION, choices, metrics
 from experiments.record.summary import summarise
 from experiments.record.timing import totals
+from experiments.schema.budget import EPOCHS, budget_of
 from experiments.schema.digest import config_digest
+from experiments.schema.epochs import Epochs
 from experiments.schema.errors import UserError
 
 _BROKEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, UserError)
@@ -124,15 +126,20 @@ def _check_events(record: dict[str, Any], path: Path) -> Iterator[str]:
     for key in sorted(_differences(summary, record["summary"])):
         yield f"{name}: summary.{key} does not follow from the events"
     schedule = record["config"]["schedule"]
+    budget = budget_of(schedule)
     begin, end, progress = log.events[0], log.events[-1], record["progress"]
-    update, epoch = progress["update"], progress["update"] // begin["updates_per_epoch"]
+    update, epochs = progress["update"], Epochs.from_event(begin["updates_per_epoch"], begin["total_updates"])
     expected = {
         "progress.total_updates": (progress["total_updates"], begin["total_updates"]),
-        "progress.total_epochs": (progress["total_epochs"], schedule["epochs"] + schedule["cooldown_epochs"]),
-        "progress.epoch": (progress["epoch"], epoch),
+        "progress.total_epochs": (progress["total_epochs"], len(epochs.updates)),
+        "progress.epoch": (progress["epoch"], epochs.done(update)),
         "config_digest": (record["config_digest"], begin["config_digest"]),
         "seed": (record["seed"], begin["seed"]),
     }
+    if budget.unit == EPOCHS:
+        expected["progress.total_epochs"] = (progress["total_epochs"], budget.count + schedule["cooldown_epochs"])
+    else:
+        expected["progress.total_updates"] = (progress["total_updates"], budget.count)
     if record["status"] == "finished":
         expected["progress.update"] = (update, end.get("update"))
         expected["parameters_digest"] = (record["parameters_digest"], end.get("parameters_digest"))

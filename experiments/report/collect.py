@@ -55,7 +55,7 @@ def _result(
     elif scale == PAPER:
         used, mean, interval = (), None, None
     else:
-        used, mean, interval = _mean_of_unchanged(runs, table.metric)
+        used, mean, interval = _mean_of_unchanged(runs, cell.metric or table.metric)
         if not used:
             verdict = Verdict(NOT_RUN, "no finished run of this cell without changes on the command line")
     seeds = tuple(record["seed"] for record in runs if record["run"] in used)

@@ -99,6 +99,8 @@ def _difference(result: Result | None) -> str:
 
 
 def _column_label(table: Table, field: str, value: Any) -> str:
-    return table.column_labels.get(value) or {"epochs": f"{value} epochs", "batch_size": f"batch {value}"}.get(
-        field, str(value)
-    )
+    return table.column_labels.get(value) or {
+        "epochs": f"{value} epochs",
+        "updates": f"{value:,} updates",
+        "batch_size": f"batch {value}",
+    }.get(field, str(value))

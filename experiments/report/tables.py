@@ -11,6 +11,7 @@ from experiments.report.collect import MINI, PAPER, SCALES, Result, records, res
 from experiments.report.grid import column_label, make_grid
 from experiments.report.ordering import SUBJECT, Winner, orders
 from experiments.schema import paths
+from experiments.schema.budget import budget_of
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.studies import load_study, study_names
 from experiments.schema.tables import Table, load_table, table_names
@@ -146,7 +147,7 @@ def _marks(cells: Sequence[Result], doubtful: Sequence[Reported]) -> dict[str, s
 def _verdict_line(result: Result) -> str:
     cell = result.cell
     assumed = f". Assumes that {'; that '.join(result.verdict.assumptions)}" if result.verdict.assumptions else ""
-    return f"{cell.exp} {cell.optim}, {cell.epochs} epochs: {result.verdict.text}{assumed}"
+    return f"{cell.exp} {cell.optim}, {budget_of(vars(cell))}: {result.verdict.text}{assumed}"
 
 
 def _ordering_text(table: Table, cells: Sequence[Result]) -> str:

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from experiments.schema import names
+from experiments.schema import names, paths
 from experiments.schema.batches import largest_part, micro_batch, unit
-from experiments.schema.budget import stop_update
-from experiments.schema.config import RunConfig
-from experiments.schema.epochs import samples_per_epoch, total_updates, updates_per_epoch
+from experiments.schema.budget import EPOCHS, UPDATES, budget_of, stop_of
+from experiments.schema.config import RunConfig, ScheduleConfig
+from experiments.schema.epochs import of_run, samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError, suggestion
+from experiments.schema.sources import read
 from experiments.schema.typed import get, show, to_dict
 
 CHOICES = {
     "precision": ("fp32", "bf16", "fp16", "fp64"),
     "parallel": ("ddp",),
     "distribute_batch_norm": ("reduce", "broadcast", "none"),
-    "schedule.name": ("cosine", "linear", "step", "constant"),
+    "schedule.name": ("cosine", "cosine_from_warmup", "linear", "step", "constant"),
     "loss.name": ("bce", "soft_target_cross_entropy", "cross_entropy"),
     "augmentation.interpolation": ("random", "bilinear", "bicubic"),
     "augmentation.random_erasing_mode": ("const", "rand", "pixel"),
@@ -43,6 +44,8 @@ BOUNDS = {
     "schedule.min_lr": (0.0, None),
     "schedule.cooldown_epochs": (0, None),
     "schedule.decay": (0.0, 1.0),
+    "schedule.updates": (1, None),
+    "schedule.warmup_updates": (0, None),
     "model.drop_path": (0.0, 1.0),
     "model.drop": (0.0, 1.0),
     "data.num_classes": (1, None),
@@ -51,6 +54,17 @@ BOUNDS = {
     "data.test_size": (1, None),
     "data.image_size": (1, None),
     "data.workers": (0, None),
+    "data.vocabulary": (2, None),
+    "data.valid_size": (2, None),
+    "segments.length": (1, None),
+    "segments.memory": (0, None),
+    "segments.long_length": (0, None),
+    "segments.long_memory": (0, None),
+    "segments.long_clamp": (0, None),
+    "bptt.length": (1, None),
+    "bptt.half_probability": (0.0, 1.0),
+    "bptt.deviation": (0.0, None),
+    "bptt.shortest": (1, None),
     "augmentation.horizontal_flip": (0.0, 1.0),
     "augmentation.color_jitter": (0.0, None),
     "augmentation.random_erasing": (0.0, 1.0),
@@ -60,6 +74,13 @@ BOUNDS = {
     "augmentation.mixup_probability": (0.0, 1.0),
     "augmentation.mixup_switch_probability": (0.0, 1.0),
     "loss.label_smoothing": (0.0, 1.0),
+    "loss.activation": (0.0, None),
+    "loss.slowness": (0.0, None),
+    "text.sequence_length": (4, None),
+    "text.held_out_every": (2, None),
+    "text.mask_probability": (0.0, 1.0),
+    "text.leave_unmasked": (0.0, 1.0),
+    "text.random_token": (0.0, 1.0),
     "ppo.environments": (1, None),
     "ppo.rollout_steps": (1, None),
     "ppo.passes": (1, None),
@@ -85,8 +106,25 @@ BOUNDS = {
     "optim.max_grad_norm": (0.0, None),
 }
 
+# What a task reads, where it is not images, and the bounds that are about images or text alone.
+READS = {"ppo": "games", "lstm_language_modelling": "text", "transformer_xl": "text"}
+OF_IMAGES = ("data.num_classes", "data.channels", "data.image_size")
+OF_TEXT = ("data.vocabulary", "data.valid_size")
+OF_TASK = {"bptt.": "lstm_language_modelling", "segments.": "transformer_xl"}
+
 # Hyper-parameters that are words, for the optimizers that have them.
 OPTIM_CHOICES = {"optim.state_dtype": ("float32", "bfloat16"), "optim.state_rounding": ("stochastic", "nearest")}
+
+# Keys of the schedule that only one unit of the budget has, and what stands for them in the other.
+OF_UNIT = {
+    EPOCHS: {
+        "epochs": "updates",
+        "warmup_epochs": "warmup_updates",
+        "cooldown_epochs": "updates",
+        "per_update": "name",
+    },
+    UPDATES: {"updates": "epochs", "warmup_updates": "warmup_epochs"},
+}
 
 # What a policy of timm begins with (timm/data/transforms_factory.py and auto_augment.py auto_augment_policy).
 POLICIES = ("rand", "augmix", "original", "originalr", "v0", "v0r", "3a")
@@ -95,11 +133,14 @@ PAIRS = "but mixup and cutmix mix pairs"
 
 def check(config: RunConfig) -> None:
     """Raise UserError for the first value that cannot be, or that does not fit the others."""
+    _data(config)
     _alone(config)
     _names(config)
     _schedule(config)
     if config.task == "ppo":
         _rollouts(config)
+    if config.task == "transformer_xl":
+        _columns(config)
     _updates(config)
     _split(config)
 
@@ -116,6 +157,26 @@ def origin(config: RunConfig, key: str) -> str:
     return f"configs/exp/{config.exp}.yaml"
 
 
+def _data(config: RunConfig) -> None:
+    """A task that reads text must be given one, and no other task may."""
+    is_text, wanted = config.data.vocabulary > 0, READS.get(config.task, "images")
+    if is_text != (wanted == "text"):
+        raise UserError(
+            f"data={config.data.name} ({origin(config, 'data')}): {'a text' if is_text else 'no text'}, but "
+            f"{config.exp} reads {wanted}; did you mean {read(paths.CONFIGS / 'exp' / f'{config.exp}.yaml')['data']}?"
+        )
+
+
+def _applies(key: str, config: RunConfig) -> bool:
+    """Whether a bound is about what the task reads."""
+    kind = READS.get(config.task, "images")
+    if any(key.startswith(section) and config.task != task for section, task in OF_TASK.items()):
+        return False
+    if kind == "games":
+        return not key.startswith("data.")
+    return key not in (OF_IMAGES if kind == "text" else OF_TEXT)
+
+
 def _alone(config: RunConfig) -> None:
     tree = to_dict(config)
     present = {key: choices for key, choices in OPTIM_CHOICES.items() if get(tree, key) is not None}
@@ -125,7 +186,7 @@ def _alone(config: RunConfig) -> None:
             raise UserError(f"{key}={show(value)} ({origin(config, key)}): no such value{suggestion(value, choices)}")
     for key, (low, high) in BOUNDS.items():
         value = get(tree, key)
-        if value is None or (key.startswith("data.") and config.task == "ppo"):  # a game has no images
+        if value is None or not _applies(key, config):
             continue
         if low is not None and value < low:
             raise UserError(f"{key}={value} ({origin(config, key)}): must be at least {low:g}; did you mean {low:g}?")
@@ -138,11 +199,14 @@ def _alone(config: RunConfig) -> None:
                 "in [0, 1), in the convention of the released code (near 1; the paper prints 1 - beta)"
             )
     for name, metric in config.metrics.items():
-        for field, choices in (("direction", ("max", "min")), ("reported", ("last", "best"))):
+        for field, choices in (("direction", ("max", "min")), ("reported", ("last", "best", "selected"))):
             value = getattr(metric, field)
             if value not in choices:
                 key = f"metrics.{name}.{field}"
                 raise UserError(f"{key}={value} ({origin(config, key)}): no such value{suggestion(value, choices)}")
+        if metric.selected_by not in config.metrics and (metric.selected_by or metric.reported == "selected"):
+            key, near = f"metrics.{name}.selected_by", suggestion(metric.selected_by, config.metrics)
+            raise UserError(f"{key}={show(metric.selected_by)} ({origin(config, key)}): no such metric{near}")
 
 
 def _names(config: RunConfig) -> None:
@@ -162,19 +226,24 @@ def _names(config: RunConfig) -> None:
 
 
 def _schedule(config: RunConfig) -> None:
-    schedule = config.schedule
-    if schedule.warmup_epochs > schedule.epochs:
-        key = "schedule.warmup_epochs"
-        raise UserError(
-            f"{key}={schedule.warmup_epochs} ({origin(config, key)}): longer than all {schedule.epochs} epochs"
-        )
+    schedule, unit = config.schedule, budget_of(vars(config)).unit
+    for name, instead in OF_UNIT[UPDATES if unit == EPOCHS else EPOCHS].items():
+        if getattr(schedule, name) != getattr(ScheduleConfig(), name):
+            key, value = f"schedule.{name}", show(getattr(schedule, name))
+            raise UserError(
+                f"{key}={value} ({origin(config, key)}): {config.exp} counts {unit}; did you mean schedule.{instead}?"
+            )
+    length, warmup = budget_of(vars(schedule)), getattr(schedule, f"warmup_{unit}")
+    if warmup > length.count:
+        key = f"schedule.warmup_{unit}"
+        raise UserError(f"{key}={warmup} ({origin(config, key)}): longer than all {length}")
     before = 0
     for milestone in schedule.milestones:
-        if not before < milestone < schedule.epochs:
+        if not before < milestone < length.count:
             key = "schedule.milestones"
             raise UserError(
                 f"{key}={schedule.milestones} ({origin(config, key)}): {milestone} must come after {before} and before "
-                f"epoch {schedule.epochs}"
+                f"{unit.removesuffix('s')} {length.count}"
             )
         before = milestone
 
@@ -191,19 +260,30 @@ def _rollouts(config: RunConfig) -> None:
             )
 
 
+def _columns(config: RunConfig) -> None:
+    """The training text must fill the columns with more than one token each."""
+    columns, tokens = config.global_batch_size, config.data.train_size
+    if tokens < 2 * columns:
+        raise UserError(
+            f"global_batch_size={columns} ({origin(config, 'batch_size')}): {tokens} training tokens of "
+            f"{config.data.name} are too few for so many sequences; did you mean {max(1, tokens // 2)}?"
+        )
+
+
 def _updates(config: RunConfig) -> None:
     """There must be an update in every epoch, and those asked about must exist."""
-    if updates_per_epoch(config) == 0:
+    if updates_per_epoch(config) < 1:
+        terms = "targets in each column" if config.bptt.length else "training images"
         raise UserError(
             f"global_batch_size={config.global_batch_size} ({origin(config, 'batch_size')}): larger than an epoch of "
-            f"{samples_per_epoch(config)} training images of {config.data.name}"
+            f"{samples_per_epoch(config)} {terms} of {config.data.name}"
         )
-    total = total_updates(config)
-    stop = stop_update(config.stop_at, updates_per_epoch(config))
+    total, stop = of_run(config).total_updates, stop_of(config)
     if stop is not None and stop >= total:
+        epochs = f"{config.total_epochs} epochs ({total} updates)"
         raise UserError(
-            f"stop_at={config.stop_at} (command line): the run ends by itself after {config.total_epochs} epochs "
-            f"({total} updates); choose an earlier point"
+            f"stop_at={config.stop_at} (command line): the run ends by itself after "
+            f"{epochs if config.updates is None else f'{total} updates'}; choose an earlier point"
         )
     for update in config.launch.lr_at:
         if not 1 <= update <= total:

@@ -13,11 +13,12 @@ from typing import Any
 
 @dataclass
 class ScheduleConfig:
-    """Learning rate over the run, in epochs as run (after the scale's factors).
+    """Learning rate over the run, in epochs as run (after the scale's factors); of a run that counts updates, in
+    updates (`updates`, `warmup_updates`, milestones).
 
     `cosine` is timm 0.6's: warm-up is not a prefix (unless `warmup_prefix`), the rate jumps onto the cosine, and
-    `cooldown_epochs` at `min_lr` follow the budget. `step` multiplies by `decay` at each milestone (an epoch).
-    The rate changes with the epoch, or where `per_update` with every update.
+    `cooldown_epochs` at `min_lr` follow the budget. `cosine_from_warmup` is Transformer-XL's. `step` multiplies by
+    `decay` at each milestone (an epoch). The rate changes with the epoch, or where `per_update` with every update.
     """
 
     name: str = "cosine"
@@ -30,6 +31,18 @@ class ScheduleConfig:
     cooldown_epochs: int = 0
     milestones: list[int] = field(default_factory=list)
     decay: float = 0.1
+    updates: int | None = None
+    warmup_updates: int = 0
+
+    @property
+    def length(self) -> int:
+        """The budget, without cool-down, in what it counts."""
+        return self.epochs if self.updates is None else self.updates
+
+    @property
+    def warmup(self) -> int:
+        """The warm-up, in what the budget counts."""
+        return self.warmup_epochs if self.updates is None else self.warmup_updates
 
 
 @dataclass
@@ -46,7 +59,10 @@ class ModelConfig:
 
 @dataclass
 class DataConfig:
-    """A data set by name. `root`, `hub`, `cache` and `workers` say where and how to read, not what."""
+    """A data set by name. `root`, `hub`, `cache` and `workers` say where and how to read, not what.
+
+    Sizes count images, or of a text, which also has a `valid_size` and a `vocabulary`, tokens, `<eos>` included.
+    """
 
     name: str = ""
     num_classes: int = 0
@@ -61,6 +77,8 @@ class DataConfig:
     hub: str | None = None
     cache: str | None = None
     workers: int = 0
+    vocabulary: int = 0
+    valid_size: int = 0
 
 
 @dataclass
@@ -85,10 +103,46 @@ class AugmentationConfig:
 @dataclass
 class LossConfig:
     """`bce` (sum over classes of binary cross-entropy on soft targets, averaged as timm does),
-    `soft_target_cross_entropy` or `cross_entropy`."""
+    `soft_target_cross_entropy` or `cross_entropy`.
+
+    A recurrent network's last layer adds `activation` times the mean square of its outputs after dropout (AR) and
+    `slowness` times that of their differences in time before it (TAR; Merity et al. 2017, section 4.6).
+    """
 
     name: str = "cross_entropy"
     label_smoothing: float = 0.0
+    activation: float = 0.0
+    slowness: float = 0.0
+
+
+@dataclass
+class BPTTConfig:
+    """Truncated backpropagation through time: how the columns of a text are cut into updates; length 0: no text is.
+
+    A piece has about `length` targets, with `half_probability` about half as many, normally distributed with
+    `deviation` and never under `shortest`. With `scale_rate` its rate is the schedule's times its share of `length`.
+    """
+
+    length: int = 0
+    half_probability: float = 0.0
+    deviation: float = 0.0
+    shortest: int = 1
+    scale_rate: bool = False
+
+
+@dataclass
+class SegmentsConfig:
+    """How Transformer-XL reads a text: `length` targets at a time, with the hidden states of `memory` tokens before.
+
+    The evaluation reads in the same way and, where `long_length` is set, once more as the original's eval.py: every
+    token sees exactly `long_memory` tokens, and distances beyond `long_clamp` count as that.
+    """
+
+    length: int = 0
+    memory: int = 0
+    long_length: int = 0
+    long_memory: int = 0
+    long_clamp: int = 0
 
 
 @dataclass
@@ -124,8 +178,45 @@ class PPOConfig:
 
 
 @dataclass
+class TextConfig:
+    """Text as sub-words. `tokenizer` is a folder or a hub repository; without one it is trained on the corpus, to the
+    model's vocabulary. Sequences have at most `sequence_length` tokens, special ones counted.
+
+    For masked language modelling one document of `held_out_every` is held out; `mask_probability` of the words are
+    targets, of which `leave_unmasked` stay and `random_token` become another word.
+    """
+
+    tokenizer: str | None = None
+    sequence_length: int = 512
+    held_out_every: int = 100
+    mask_probability: float = 0.15
+    leave_unmasked: float = 0.1
+    random_token: float = 0.1
+
+
+@dataclass
+class GlueConfig:
+    """The task of GLUE that is learnt, by the name that `task.name=` gives on the command line."""
+
+    name: str = ""
+
+
+@dataclass
+class InheritedConfig:
+    """What a run takes from outside its configuration, by SHA-256; `experiments.launch.inheritance` finds it before.
+
+    `weights` are those of the finished run `parent` or of the checkpoint folder `init`; `source` says in words which.
+    """
+
+    source: str = ""
+    weights: str = ""
+    tokenizer: str = ""
+
+
+@dataclass
 class EvaluationConfig:
-    """How and when the model is evaluated. `every` counts epochs; the last epoch is always evaluated."""
+    """How and when the model is evaluated. `every` counts epochs, or updates where the budget does; the end of the run
+    is always evaluated."""
 
     every: int = 1
     batch_size: int = 256
@@ -136,15 +227,20 @@ class EvaluationConfig:
 @dataclass
 class MetricConfig:
     """A metric of the summary: `direction` is `max` or `min`; `reported` says which value the paper's cell
-    means, that of the `last` evaluation or the `best` of all."""
+    means, that of the `last` evaluation, the `best` of all, or the one `selected` by another metric: its value where
+    `selected_by` was best. `of` is the name in the evaluations where it is not the metric's own.
+    """
 
     direction: str = "max"
     reported: str = "last"
+    of: str | None = None
+    selected_by: str | None = None
 
 
 @dataclass
 class CheckpointConfig:
-    """Checkpoints are written every `every` epochs, at SIGTERM and at the end; the newest `keep` stay."""
+    """Checkpoints are written every `every` epochs (updates, where the budget counts them), at SIGTERM and at the end;
+    the newest `keep` stay."""
 
     every: int = 1
     keep: int = 2
@@ -177,7 +273,8 @@ class TrackConfig:
 @dataclass
 class RunConfig:
     """One run. `optim` holds `name` and every hyper-parameter of that optimizer in the convention of the
-    released code (betas near 1), `decay_bias_and_norm` among them."""
+    released code (betas near 1), `decay_bias_and_norm` among them. Where `updates` is set, the budget counts updates,
+    and `epochs` means nothing."""
 
     exp: str = ""
     title: str = ""
@@ -199,6 +296,13 @@ class RunConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    glue: GlueConfig = field(default_factory=GlueConfig)
+    parent: str | None = None
+    init: str | None = None
+    inherited: InheritedConfig = field(default_factory=InheritedConfig)
+    bptt: BPTTConfig = field(default_factory=BPTTConfig)
+    segments: SegmentsConfig = field(default_factory=SegmentsConfig)
     ema_decay: float | None = None
     clip_grad_norm: float | None = None
     distribute_batch_norm: str = "reduce"
@@ -215,16 +319,27 @@ class RunConfig:
     provenance: dict[str, Any] = field(default_factory=dict)
     disagreements: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
+    updates: int | None = None
 
     @property
     def total_epochs(self) -> int:
-        """Epochs that run: the budget and the cool-down after it."""
+        """Epochs that run: the budget and the cool-down after it. Of a run that counts updates, the stretches between
+        evaluations."""
+        if self.schedule.updates is not None:
+            return -(-self.schedule.updates // self.evaluation.every)
         return self.schedule.epochs + self.schedule.cooldown_epochs
 
 
 # Hyper-parameters that came after the first records, with the value that stands for what was before: a run with that
 # value keeps its digest.
-ADDED_LATER = {"optim.state_dtype": "float32", "optim.state_rounding": "stochastic"}
+ADDED_LATER = {
+    "optim.state_dtype": "float32",
+    "optim.state_rounding": "stochastic",
+    "optim.asgd_after": 0,
+    "optim.asgd_metric": "val_ppl",
+    "optim.asgd_average": True,
+}
+ADDED_LATER_TO = {"adam": {"optim.decoupled_weight_decay": False}}  # the same of one optimizer
 
 # Fields that change no number of a run (`lr_scaling` has done its work on `optim.lr`): excluded from its digest.
 # The seed stands beside the digest.
@@ -247,4 +362,8 @@ NOT_IDENTITY = (
     "data.hub",
     "data.cache",
     "data.workers",
+    "text.tokenizer",  # `inherited` says which it is, and so for the next three
+    "parent",
+    "init",
+    "inherited.source",
 )

@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any
 
-from experiments.schema.config import ADDED_LATER, NOT_IDENTITY, RunConfig
+from experiments.schema.config import ADDED_LATER, ADDED_LATER_TO, NOT_IDENTITY, RunConfig
 from experiments.schema.typed import Tree, get, to_dict
 
 
@@ -32,7 +32,8 @@ def identity(tree: Tree) -> Tree:
     changes its meaning: a new behaviour is a new field or a new value.
     """
     kept = copy.deepcopy(tree)
-    neutral = [name for name, value in ADDED_LATER.items() if get(kept, name) == value]
+    later = ADDED_LATER | ADDED_LATER_TO.get(get(kept, "optim.name"), {})
+    neutral = [name for name, value in later.items() if get(kept, name) == value]
     for name in (*NOT_IDENTITY, *neutral):
         section, _, key = name.rpartition(".")
         (kept.get(section, {}) if section else kept).pop(key, None)

@@ -14,25 +14,27 @@ Everything here is a pure function of plain trees.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
+from experiments.schema.budget import UNITS, Budget, budget_of
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.typed import Tree, get, leaves, put
 
 # What the sections of an experiment's file must and may hold.
 REQUIRED = {
     "experiment": {"title", "task", "data", "default_recipe", "recipes"},
-    "recipe": {"batch_size", "epochs"},
+    "recipe": {"batch_size"},
     "optimizer": set(),
     "variant": {"data", "factors"},
 }
 OPTIONAL = {
-    "experiment": {"settings", "mini", "provenance"},
+    "experiment": {"settings", "mini", "provenance", "recipe_key"},
     "recipe": {
-        *("tables", "description", "lr_scaling", "settings", "budgets", "provenance", "optimizers", "disagreements")
+        *UNITS,
+        *("tables", "description", "lr_scaling", "settings", "budgets", "provenance", "optimizers", "disagreements"),
     },
     "optimizer": {"settings", "budgets", "curves", "provenance", "disagreements"},
     "variant": {"reason", "settings", "optimizers", "recipes"},
@@ -106,33 +108,50 @@ def choose(name: str, tree: Tree, recipe: str | None, optimizer: str, file: str)
     _known(tree, "experiment", file)
     recipe = recipe or tree["default_recipe"]
     if recipe not in tree["recipes"]:
+        key = tree.get("recipe_key", "recipe")  # under which the command line knows the recipes of this experiment
+        kind = "task" if key == "task.name" else "recipe"
         raise UserError(
-            f"recipe={recipe} (command line): {name} has no such recipe{suggestion(recipe, tree['recipes'])}"
+            f"{key}={recipe} (command line): {name} has no such {kind}{suggestion(recipe, tree['recipes'])}"
         )
     _known(tree["recipes"][recipe], "recipe", f"{file}: recipes.{recipe}")
+    if sum(unit in tree["recipes"][recipe] for unit in UNITS) != 1:
+        raise UserError(f"{file}: recipes.{recipe}: needs a default budget in {' or '.join(UNITS)}, and in one of them")
     experiment = Experiment(name, tree, recipe, optimizer, file)
     _known(experiment.entry or {}, "optimizer", f"{file}: recipes.{recipe}.optimizers.{optimizer}")
     return experiment
 
 
-def choose_budget(experiment: Experiment, epochs: Any) -> int:
-    """The nominal epochs: those asked for, if the recipe defines that budget, else its default."""
-    recipe = experiment.recipe
-    budgets = sorted(recipe.get("budgets") or {recipe["epochs"]: {}})
-    if epochs is None:
-        return recipe["epochs"]
-    if epochs not in budgets or isinstance(epochs, bool):
+def budgets(recipe: Tree) -> list[Budget]:
+    """The budgets that a recipe defines, the shortest first."""
+    default = budget_of(recipe)
+    return [Budget(count, default.unit) for count in sorted(recipe.get("budgets") or {default.count})]
+
+
+def choose_budget(experiment: Experiment, choices: Mapping[str, Any]) -> Budget:
+    """The nominal budget: the `epochs` or `updates` asked for, if the recipe defines them, else its default."""
+    default, counts = budget_of(experiment.recipe), [budget.count for budget in budgets(experiment.recipe)]
+    listed = ", ".join(map(str, counts))
+    for unit in UNITS:
+        if unit != default.unit and choices.get(unit) is not None:
+            raise UserError(
+                f"{unit}={choices[unit]} (command line): {experiment.name} counts {default.unit}; "
+                f"use {default.unit}=, one of {listed}"
+            )
+    asked = choices.get(default.unit)
+    if asked is None:
+        return default
+    if asked not in counts or isinstance(asked, bool):
         near = ""
-        if type(epochs) in (int, float):
-            near = f"; did you mean {min(budgets, key=lambda budget: abs(budget - epochs))}?"
+        if type(asked) in (int, float):
+            near = f"; did you mean {min(counts, key=lambda count: abs(count - asked))}?"
         raise UserError(
-            f"epochs={epochs} (command line): recipe {experiment.recipe_name} of {experiment.name} has no such "
-            f"budget; choose from: {', '.join(map(str, budgets))}{near}"
+            f"{default.unit}={asked} (command line): recipe {experiment.recipe_name} of {experiment.name} has no such "
+            f"budget; choose from: {listed}{near}"
         )
-    return epochs
+    return Budget(asked, default.unit)
 
 
-def recipe_layers(experiment: Experiment, epochs: int, optim_defaults: Tree) -> Iterable[Layer]:
+def recipe_layers(experiment: Experiment, budget: Budget, optim_defaults: Tree) -> Iterable[Layer]:
     """Layers 2 to 6: the printed recipe for this optimizer and budget.
 
     An optimizer whose own values were not released only inherits what the recipe says of the released runs.
@@ -144,9 +163,13 @@ def recipe_layers(experiment: Experiment, epochs: int, optim_defaults: Tree) -> 
     own = _default((entry or {}).get("provenance")) or general
     of_all_recipes = _inherited(experiment, _default(experiment.tree.get("provenance")) or general)
     yield Layer(file, experiment.tree.get("settings") or {}, of_all_recipes)
-    nominal = {"batch_size": recipe["batch_size"], "epochs": epochs, "lr_scaling": recipe.get("lr_scaling", "none")}
+    nominal = {
+        "batch_size": recipe["batch_size"],
+        budget.unit: budget.count,
+        "lr_scaling": recipe.get("lr_scaling", "none"),
+    }
     yield Layer(where, nominal, general)
-    yield Layer(where, {"schedule": {"epochs": epochs}})
+    yield Layer(where, {"schedule": {budget.unit: budget.count}})
     yield Layer(where, recipe.get("settings") or {}, general)
     yield Layer(
         f"configs/optim/{experiment.optimizer}.yaml",
@@ -155,14 +178,14 @@ def recipe_layers(experiment: Experiment, epochs: int, optim_defaults: Tree) -> 
     )
     if entry is not None:
         yield Layer(here, entry.get("settings") or {}, own)
-    of_all_optimizers = _budget_layer(f"{where}.budgets.{epochs}", recipe, epochs, general)
+    of_all_optimizers = _budget_layer(f"{where}.budgets.{budget.count}", recipe, budget, general)
     yield replace(of_all_optimizers, provenance=_inherited(experiment, of_all_optimizers.provenance or general))
     if entry is not None:
-        yield _budget_layer(f"{here}.budgets.{epochs}", entry, epochs, own)
+        yield _budget_layer(f"{here}.budgets.{budget.count}", entry, budget, own)
 
 
-def _budget_layer(where: str, section: Tree, epochs: int, fact: dict[str, str]) -> Layer:
-    tree = dict((section.get("budgets") or {}).get(epochs) or {})
+def _budget_layer(where: str, section: Tree, budget: Budget, fact: dict[str, str]) -> Layer:
+    tree = dict((section.get("budgets") or {}).get(budget.count) or {})
     return Layer(where, tree, _default(tree.pop("provenance", None)) or fact)
 
 
@@ -174,15 +197,15 @@ def _inherited(experiment: Experiment, fact: dict[str, str]) -> dict[str, str]:
     return {"level": "inferred", "source": f"as in the released Adan runs: {fact['source']}"}
 
 
-def named_provenance(experiment: Experiment, epochs: int) -> dict[str, dict[str, str]]:
+def named_provenance(experiment: Experiment, budget: Budget) -> dict[str, dict[str, str]]:
     """Facts that the file gives for single keys, or for a section of them (`schedule`); the narrower section wins."""
     entry = experiment.entry or {}
     of_all_optimizers = (
         experiment.tree,
         experiment.recipe,
-        (experiment.recipe.get("budgets") or {}).get(epochs) or {},
+        (experiment.recipe.get("budgets") or {}).get(budget.count) or {},
     )
-    own = (entry, (entry.get("budgets") or {}).get(epochs) or {})
+    own = (entry, (entry.get("budgets") or {}).get(budget.count) or {})
     facts = {key: _inherited(experiment, fact) for key, fact in _named(of_all_optimizers)}
     return facts | dict(_named(own))
 
@@ -220,14 +243,16 @@ def data_name(experiment: Experiment, variant: str | None) -> str:
 def shrunk(tree: Tree, by: dict[str, Fraction]) -> Tree:
     """Budget, warm-up, cool-down, milestones and batch multiplied by their factors, rounded, never to nothing."""
     schedule = tree.get("schedule") or {}
-    epochs = _at_least_one(schedule["epochs"] * by["epochs"])
+    budget = budget_of(schedule)
+    factor = by[budget.unit]
+    length = _at_least_one(budget.count * factor)
     batch = _at_least_one(tree["batch_size"] * by["batch_size"])
-    small: Tree = {"epochs": epochs}
-    for key in ("warmup_epochs", "cooldown_epochs"):
+    small: Tree = {budget.unit: length}
+    for key in (f"warmup_{budget.unit}", f"cooldown_{budget.unit}"):
         if schedule.get(key):
-            small[key] = _at_least_one(schedule[key] * by["epochs"])
+            small[key] = _at_least_one(schedule[key] * factor)
     if schedule.get("milestones"):
-        small["milestones"] = _milestones(schedule["milestones"], by["epochs"], epochs)
+        small["milestones"] = _milestones(schedule["milestones"], factor, length)
     return {
         "schedule": small,
         "global_batch_size": batch,
@@ -236,11 +261,11 @@ def shrunk(tree: Tree, by: dict[str, Fraction]) -> Tree:
     }
 
 
-def _milestones(nominal: list[int], factor: Fraction, epochs: int) -> list[int]:
+def _milestones(nominal: list[int], factor: Fraction, length: int) -> list[int]:
     milestones: list[int] = []
     for milestone in nominal:
         milestones.append(max(round(milestone * factor), milestones[-1] + 1 if milestones else 1))
-    return [milestone for milestone in milestones if milestone < epochs]
+    return [milestone for milestone in milestones if milestone < length]
 
 
 def _factors(part: Tree, where: str) -> dict[str, Fraction]:

@@ -16,7 +16,8 @@ from experiments.schema.point import Point
 from experiments.schema.typed import expect_key
 
 # Choices that pick a file or a part of one; every other key sets a value of the resolved configuration.
-CHOICES = (*names.GROUPS, "recipe", "epochs", "batch_size", "lr_scaling", "stage")
+CHOICES = (*names.GROUPS, "recipe", "epochs", "updates", "batch_size", "lr_scaling", "stage")
+ALIASES = {"task.name": "recipe"}  # of an experiment whose recipes are tasks, `bert_glue`
 MULTIRUN = ("-m", "--multirun")
 
 
@@ -79,7 +80,7 @@ def _allowed(override: Override, text: str) -> Override:
 
 def _known_key(key: str, text: str) -> None:
     top = key.split(".")[0]
-    if top in CHOICES and "." not in key:
+    if key in ALIASES or (top in CHOICES and "." not in key):
         return
     if top == "hydra":
         raise UserError(f"{text} (command line): Hydra's own settings are not used here; runs go to runs/")
@@ -94,7 +95,7 @@ def _known_key(key: str, text: str) -> None:
 def _refuse_repeated(overrides: list[Override]) -> None:
     seen: dict[str, str | None] = {}
     for override in overrides:
-        key = override.key_or_group
+        key = ALIASES.get(override.key_or_group, override.key_or_group)
         if key in seen:
             raise UserError(f"{key} is given twice on the command line: {seen[key]} and {override.input_line}")
         seen[key] = override.input_line
@@ -104,8 +105,9 @@ def _point(lines: list[str]) -> Point:
     point = Point()
     for line in lines:
         [override] = OverridesParser.create().parse_overrides([line])
-        where = point.choices if override.key_or_group in CHOICES else point.values
-        where[override.key_or_group] = override.value()
+        key = ALIASES.get(override.key_or_group, override.key_or_group)
+        where = point.choices if key in CHOICES else point.values
+        where[key] = override.value()
     return point
 
 

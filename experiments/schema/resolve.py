@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.schema import layers, names, paths, tables
 from experiments.schema.announced import hyper_parameters
+from experiments.schema.budget import UNITS, Budget
 from experiments.schema.config import NOT_IDENTITY, RunConfig
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.hydra_composition import composed
@@ -17,11 +18,11 @@ from experiments.schema.sources import read
 from experiments.schema.typed import Tree, expect_key, get, leaves, optimizer_value, put, show, to_config, words
 
 COMMAND_LINE = "command line"
-KNOBS = ("recipe", "epochs", "batch_size", "lr_scaling")
+KNOBS = ("recipe", "epochs", "updates", "batch_size", "lr_scaling")
 DEFAULTS = {"optim": "adan", "scale": "mini", "launch": "local", "track": "none"}
 PLACES = ("data.root", "data.hub", "data.cache")
 # Fields of RunConfig that follow from others: nobody sets them.
-DERIVED = ("title", "task", "scale_factors", "curve", "provenance", "disagreements", "overrides")
+DERIVED = ("title", "task", "inherited", "glue", "scale_factors", "curve", "provenance", "disagreements", "overrides")
 EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 
@@ -31,7 +32,7 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     Raises UserError for names, keys and values that do not exist; `check` looks at how the values fit together.
     """
     experiment, variant, data, files = _choose(choices, configs)
-    epochs = layers.choose_budget(experiment, choices.get("epochs"))
+    budget = layers.choose_budget(experiment, choices)
     hyper_parameters = files["optim"]
 
     stack = Stack()
@@ -39,9 +40,9 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     for group in ("launch", "track"):
         stack.add(Layer(f"configs/{group}", {group: files[group]}))
     stack.add(_data_layer(experiment.tree["data"], configs))
-    for layer in layers.recipe_layers(experiment, epochs, hyper_parameters):
+    for layer in layers.recipe_layers(experiment, budget, hyper_parameters):
         stack.add(layer)
-    _name_provenance(stack, experiment, epochs)
+    _name_provenance(stack, experiment, budget)
     printed = {key: stack.tree[key] for key in ("batch_size", "lr_scaling")}
     _choose_batch_size(stack, choices, values)
     if variant:
@@ -72,7 +73,7 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     if config.lr_scaling != printed["lr_scaling"] and config.batch_size != printed["batch_size"]:
         config.overrides.append(f"lr_scaling={config.lr_scaling}")
     if not variant and not config.overrides and config.batch_size == printed["batch_size"]:
-        config.curve = ((experiment.entry or {}).get("curves") or {}).get(epochs)
+        config.curve = ((experiment.entry or {}).get("curves") or {}).get(budget.count)
     return config
 
 
@@ -110,9 +111,9 @@ def _data_layer(name: str, configs: Path) -> Layer:
     return Layer(f"configs/data/{name}.yaml", {"data": read(configs / "data" / f"{name}.yaml")})
 
 
-def _name_provenance(stack: Stack, experiment: Experiment, epochs: int) -> None:
+def _name_provenance(stack: Stack, experiment: Experiment, budget: Budget) -> None:
     """Attach the facts that the file gives for one key, or for a section of them."""
-    for key, fact in layers.named_provenance(experiment, epochs).items():
+    for key, fact in layers.named_provenance(experiment, budget).items():
         for name in stack.provenance:
             if name == key or name.startswith(f"{key}."):
                 stack.provenance[name] = fact
@@ -151,9 +152,9 @@ def _scale_rate(stack: Stack, recipe_batch_size: int) -> None:
         raise UserError(f"lr_scaling={show(rule)} ({origin}): no such rule{suggestion(rule, EXPONENTS)}")
     if size == recipe_batch_size:
         return
-    if "schedule.warmup_epochs" in stack.provenance:
+    for key in {f"schedule.warmup_{unit}" for unit in UNITS} & stack.provenance.keys():
         text = f"the recipe's at batch size {recipe_batch_size}; none is published for {size}"
-        stack.provenance["schedule.warmup_epochs"] = {"level": "ours", "source": text}
+        stack.provenance[key] = {"level": "ours", "source": text}
     if rule == "none":
         return
     scaled = rate * (size / recipe_batch_size) ** EXPONENTS[rule]

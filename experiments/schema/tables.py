@@ -13,12 +13,13 @@ from experiments.schema.errors import UserError, suggestion
 from experiments.schema.point import Point
 from experiments.schema.sources import read
 
-CELL_KEYS = ("exp", "optim", "epochs", "recipe", "batch_size")
+CELL_KEYS = ("exp", "optim", "epochs", "updates", "recipe", "batch_size")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: what to run, and the id of the number that the paper printed for it (None: none printed)."""
+    """One cell: what to run, the metric that it shows where that is not the table's, and the id of the number that the
+    paper printed for it (None: none printed)."""
 
     exp: str
     optim: str
@@ -26,6 +27,8 @@ class Cell:
     recipe: str | None = None
     batch_size: int | None = None
     reported: str | None = None
+    updates: int | None = None
+    metric: str | None = None
 
     def choices(self) -> dict[str, Any]:
         """What the cell chooses, by key of the command line."""
@@ -103,11 +106,12 @@ def batch_sizes(config: RunConfig, configs: Path = paths.CONFIGS) -> set[int]:
         and (cell.exp, cell.optim) == (config.exp, config.optim["name"])
         and cell.recipe in (None, config.recipe)
         and cell.epochs in (None, config.epochs)
+        and cell.updates in (None, config.updates)
     }
 
 
 def _cell(cell: dict[str, Any], where: str) -> Cell:
-    known = (*CELL_KEYS, "reported")
+    known = (*CELL_KEYS, "metric", "reported")
     for key in cell:
         if key not in known:
             raise UserError(f"{where}: a cell has no key {key!r}{suggestion(key, known)}")

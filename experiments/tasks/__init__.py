@@ -7,6 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from experiments import data, environments
+from experiments.data import glue
+from experiments.data.subwords import documents
+from experiments.record.parent import missing_weights
 from experiments.schema.errors import UserError, suggestion
 
 if TYPE_CHECKING:
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 TASKS = {
     "image_classification": ("experiments.tasks.image_classification", "ImageClassification"),
     "ppo": ("experiments.tasks.ppo", "PPO"),
+    "masked_language_modelling": ("experiments.tasks.masked_language_modelling", "MaskedLanguageModelling"),
+    "glue": ("experiments.tasks.glue", "Glue"),
+    "lstm_language_modelling": ("experiments.tasks.lstm_language_modelling", "LSTMLanguageModelling"),
+    "transformer_xl": ("experiments.tasks.transformer_xl", "TransformerXLTask"),
 }
 OF_SEVERAL_SEEDS = ("ppo",)
 
@@ -41,4 +48,8 @@ def missing(config: RunConfig) -> str | None:
     if config.task == "ppo":
         environments.check(config.ppo.game, config.ppo.engine)
         return None
+    if config.task == "masked_language_modelling":
+        return documents.missing(config.data)
+    if config.task == "glue":
+        return glue.missing(config.data, config.glue.name) or missing_weights(config)
     return data.missing(config.data)

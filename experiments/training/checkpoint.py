@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from experiments.record.atomic import sync_folder, write_atomically
 
@@ -81,8 +82,13 @@ def restore_random_streams(state: dict[str, Any]) -> None:
 
 def parameters_digest(module: nn.Module) -> str:
     """SHA-256 over names, shapes, formats and bytes of all parameters and buffers, in state-dict order."""
+    return state_digest(module.state_dict())
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """The same of a module's state dict."""
     digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
+    for name, tensor in state.items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -27,6 +27,7 @@ class Journal:
         self._events = EventLog(directory.events_path)
         self._timing = Timing(directory.timing_path)
         self._tracker = open_tracker(config, directory)
+        self._spent = 0.0  # seconds of training since the last epoch was noted
         self.start_clock()
 
     def go_back(self, position: dict[str, Any] | None, update: int, **facts: Any) -> None:
@@ -52,10 +53,17 @@ class Journal:
         """Training goes on now."""
         self._clock = time.monotonic()
 
-    def epoch(self, epoch: int, update: int, samples: int) -> None:
-        """Training reached the end of `epoch`: `samples` samples since `start_clock`."""
+    def stop_clock(self) -> None:
+        """Training pauses now, until `start_clock`."""
         if self.writes:
-            self._timing.epoch(epoch, update, time.monotonic() - self._clock, samples)
+            self._spent += time.monotonic() - self._clock
+
+    def epoch(self, epoch: int, update: int, samples: int) -> None:
+        """Training reached the end of `epoch`, with `samples` samples since the one before, and pauses."""
+        if self.writes:
+            self.stop_clock()
+            self._timing.epoch(epoch, update, self._spent, samples)
+            self._spent = 0.0
 
     def position(self) -> dict[str, Any]:
         """Where the event log stands, once everything before is on disk."""
@@ -97,6 +105,11 @@ class Journals:
         """As `Journal.start_clock`."""
         for journal in self._journals:
             journal.start_clock()
+
+    def stop_clock(self) -> None:
+        """As `Journal.stop_clock`."""
+        for journal in self._journals:
+            journal.stop_clock()
 
     def epoch(self, epoch: int, update: int, samples: int) -> None:
         """As `Journal.epoch`; `samples` are those of one run."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from experiments.optimizers.schedules import rate_of_update
 from experiments.optimizers.stacked_runs import set_rates
 from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import seal
-from experiments.schema.budget import stop_update
+from experiments.schema.budget import budget_of, stop_update
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
+from experiments.schema.epochs import of_run
 from experiments.schema.errors import UserError
 from experiments.training import checkpoint, memory, parallel
 from experiments.training.batched_seeds import refuse_other_members, together
@@ -99,8 +100,10 @@ class Run:
         self.seeds = [member.seed for member, _ in self.members]
         self.peak_rates = [member.optim["lr"] for member, _ in self.members]
         refuse_other_members(self.members)
-        self.total_updates = task.updates_per_epoch * config.total_epochs
-        self.stop = min(self.total_updates, stop_update(config.stop_at, task.updates_per_epoch) or self.total_updates)
+        self.epochs = of_run(config)
+        self.total_updates = self.epochs.total_updates
+        stop = stop_update(config.stop_at, self.epochs, budget_of(vars(config)).unit)
+        self.stop = min(self.total_updates, stop or self.total_updates)
         memory.reset_peak(part.device)
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)
@@ -153,7 +156,6 @@ class Run:
     def perform(self, interruption: Interruption, until: int) -> bool:
         """Perform updates up to `until`; return False when an interruption ended them before."""
         while self.update < until:
-            epoch, position = divmod(self.update, self.task.updates_per_epoch)
             self.rates = self._rates_of(self.update + 1)
             set_rates(self.optimizer, self.rates)
             losses, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
@@ -165,17 +167,31 @@ class Run:
             self.epoch_count += count
             self.samples += count
             self.progress.updated(self.update, sum(losses) / len(losses), count * len(losses))
-            if position == self.task.updates_per_epoch - 1:
-                self._end_epoch(epoch)
+            if self.epochs.ends_with(self.update):
+                self._end_epoch(self.epochs.done(self.update) - 1)
+            if self.update == self.stop or self._is_due(self.config.checkpoint.every):
+                self.journal.stop_clock()
+                self._save()
+                self.journal.start_clock()
             if leaving and self.update < until:
                 return False
         return True
 
     def _rates_of(self, update: int) -> list[float]:
         """The learning rate of each run."""
-        schedule, length = self.config.schedule, self.task.updates_per_epoch
-        of_peak = {peak: rate_of_update(schedule, peak, update, length) for peak in set(self.peak_rates)}
+        of_peak: dict[float, float] = {}
+        for (config, _), peak in zip(self.members, self.peak_rates, strict=True):
+            if peak not in of_peak:
+                of_peak[peak] = rate_of_update(config, self.epochs, update)
         return [of_peak[peak] for peak in self.peak_rates]
+
+    def _is_due(self, every: int) -> bool:
+        """Whether the run ends here, or so many epochs, or updates where the budget counts them."""
+        if self.update == self.total_updates:
+            return True
+        if self.config.updates is not None:
+            return self.update % every == 0
+        return self.epochs.ends_with(self.update) and self.epochs.done(self.update) % every == 0
 
     def _begin(self) -> None:
         self.journal.event(
@@ -184,20 +200,17 @@ class Run:
             seed=EachSeed(self.seeds),
             parameters=sum(parameter.numel() for parameter in self.task.module.parameters()) // len(self.seeds),
             total_updates=self.total_updates,
-            updates_per_epoch=self.task.updates_per_epoch,
+            updates_per_epoch=self.epochs.for_event,
         )
 
     def _end_epoch(self, epoch: int) -> None:
-        last = self.update == self.total_updates
         mean_loss = EachSeed(total / self.epoch_count for total in self.epoch_loss)
         self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=EachSeed(self.rates))
         self.epoch_loss, self.epoch_count = [0.0] * len(self.seeds), 0
         self.journal.epoch(epoch, self.update, self.samples)
         self.samples = 0
-        if last or (epoch + 1) % self.config.evaluation.every == 0:
+        if self._is_due(self.config.evaluation.every):
             self._evaluate(epoch)
-        if last or self.update == self.stop or (epoch + 1) % self.config.checkpoint.every == 0:
-            self._save()
         self.journal.start_clock()
 
     def _evaluate(self, epoch: int) -> None:
@@ -207,18 +220,22 @@ class Run:
         if self.ema is not None:
             module = self.ema.module
             parallel.share_batch_norm(module, world_size, how)
-        with torch.no_grad(), autocast(self.config.precision, self.part.device):
+        seen = getattr(self.optimizer, "evaluation_parameters", nullcontext)()  # averages, perhaps
+        with torch.no_grad(), autocast(self.config.precision, self.part.device), seen:
             metrics = self.task.evaluate(module)
+        if hasattr(self.optimizer, "after_evaluation"):
+            self.optimizer.after_evaluation(metrics)
         self.journal.event("evaluation", epoch=epoch, update=self.update, **metrics)
         text = "  ".join(f"{name} {_shown(value)}" for name, value in metrics.items())
-        self.progress.say(f"epoch {epoch + 1}/{self.config.total_epochs}  {text}")
-        if self.config.curve and (line := on_track(self.config.curve, epoch, metrics)):
+        place = f"epoch {epoch + 1}/{self.config.total_epochs}"
+        if self.config.updates is not None:
+            place = f"update {self.update:,}/{self.total_updates:,}"
+        self.progress.say(f"{place}  {text}")
+        if self.config.curve and (line := on_track(self.config.curve, epoch, metrics, self.update)):
             self.progress.say(line)
 
     def _finish(self) -> Outcome:
         status = "finished" if self.update == self.total_updates else "partial"
-        if self.update % self.task.updates_per_epoch:
-            self._save()
         if not self.journal.writes:
             return Outcome(status)
         digests = EachSeed(map(checkpoint.parameters_digest, self._modules()))
@@ -239,7 +256,7 @@ class Run:
             progress={
                 "update": self.update,
                 "total_updates": self.total_updates,
-                "epoch": self.update // self.task.updates_per_epoch,
+                "epoch": self.epochs.done(self.update),
                 "total_epochs": self.config.total_epochs,
             },
             parameters_digest=digest,
@@ -263,6 +280,7 @@ class Run:
         world_size = self.part.world_size
         rank_buffers = parallel.gather_buffers(self.task.module, world_size)
         rank_ema_buffers = parallel.gather_buffers(self.ema.module, world_size) if self.ema is not None else None
+        task_state = self.task.state()
         if not self.journal.writes:
             return
         state = {
@@ -276,7 +294,7 @@ class Run:
             "ema": self.ema.module.state_dict() if self.ema is not None else None,
             "rank_ema_buffers": rank_ema_buffers,
             "scaler": self.scaler.state_dict(),
-            "task": self.task.state(),
+            "task": task_state,
             "random": checkpoint.random_streams(),
             "threads": torch.get_num_threads(),
             "events": self.journal.positions(),

@@ -109,6 +109,15 @@ def restore(
         module.load_state_dict(rank_buffers[rank], strict=False)
 
 
+def gather(tensor: torch.Tensor, dim: int) -> torch.Tensor:
+    """The tensors of all ranks, which are of one shape, one after another along `dim`."""
+    if not dist.is_initialized():
+        return tensor
+    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts, dim=dim)
+
+
 def gather_buffers(module: nn.Module, world_size: int) -> list[dict[str, torch.Tensor]] | None:
     """Every rank's buffers, on rank 0: between evaluations batch-norm statistics differ from rank to rank."""
     buffers = {name: buffer.cpu() for name, buffer in module.named_buffers()}

@@ -37,14 +37,14 @@ class EachSeed(tuple):
 
 
 class Task(Protocol):
-    """A kind of experiment. Updates count from 1, epochs from 0; update u is in epoch (u - 1) // updates_per_epoch.
+    """A kind of experiment. Updates count from 1, epochs from 0; which updates are an epoch's, and so when the run is
+    evaluated and ends, is a function of the configuration (`experiments.schema.epochs.of_run`).
 
     A task may train the runs of several seeds as one batch: its module then has `agents()`, one module for each seed,
     and `clip_grad_norm_(max_norm)`, which clips each seed's gradient by its own norm.
     """
 
     module: nn.Module
-    updates_per_epoch: int
 
     def count(self, update: int) -> int:
         """Number of loss terms (samples, tokens) in the whole update, over all ranks and micro-batches."""
@@ -64,7 +64,8 @@ class Task(Protocol):
         """Identity of the data: name, sizes, digests."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold beyond the module (recurrent memory, environment state); may be empty."""
+        """What a checkpoint must hold beyond the module (recurrent memory, environment state); may be empty. Every
+        rank is asked, and rank 0's answer is kept: what ranks hold apart is gathered here."""
 
     def load(self, state: dict[str, Any]) -> None:
-        """Inverse of `state`."""
+        """Inverse of `state`, on every rank, of which there may be another number now."""

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+from experiments.schema.budget import budget_of
 from experiments.schema.errors import UserError
 from experiments.schema.studies import Stage, Study
 from experiments.verdict.cells import cells_of, runs_of, stages_of
@@ -74,22 +75,23 @@ def _part_of(study: Study, stage: Stage) -> str:
 
 def _what_ran(record: dict[str, Any]) -> str:
     config = record["config"]
-    epochs = f"{record['epochs']} epochs"
+    budget = str(budget_of(record))
     batch = f"batch {record['batch_size']}"
     if record["scale"] != "paper":
-        epochs += f" -> {config['schedule']['epochs']}"
+        budget += f" -> {budget_of(config['schedule']).count:,}"
         batch += f" -> {config['global_batch_size']}"
     cooldown = config["schedule"].get("cooldown_epochs", 0)
     cooldown_text = f" (+ {cooldown} cool-down)" if cooldown else ""
     return (
         f"{record['exp']} {record['optim']}: recipe {record['recipe']}, {record['scale']} scale, "
-        f"{epochs}{cooldown_text}, {batch}, seed {record['seed']}"
+        f"{budget}{cooldown_text}, {batch}, seed {record['seed']}"
     )
 
 
 def _result(record: dict[str, Any]) -> str:
-    progress = record["progress"]
-    stopped = "" if record["status"] == "finished" else f" at epoch {progress['epoch']} of {progress['total_epochs']}"
+    progress, unit = record["progress"], budget_of(record).unit.removesuffix("s")
+    total = progress[f"total_{unit}s"]
+    stopped = "" if record["status"] == "finished" else f" at {unit} {progress[unit]:,} of {total:,}"
     shown = [
         f"{metric} {float(values['last']):.2f} last, {float(values['best']):.2f} best"
         for metric, values in record["summary"].items()
@@ -100,9 +102,9 @@ def _result(record: dict[str, Any]) -> str:
 
 def _curve(record: dict[str, Any]) -> str:
     """The last evaluation beside the authors' curve; empty where there is none to compare with."""
-    config = record["config"]
+    config, unit = record["config"], budget_of(record).unit.removesuffix("s")
     every = config.get("evaluation", {}).get("every", 1)
-    done, total = record["progress"]["epoch"], record["progress"]["total_epochs"]
+    done, total = record["progress"][unit], record["progress"][f"total_{unit}s"]
     evaluated = total if done == total else done - done % every
     if not config.get("curve"):
         return "curve: the authors released none for this cell"
@@ -110,7 +112,7 @@ def _curve(record: dict[str, Any]) -> str:
         return "curve: not compared" + (f" at {record['scale']} scale" if evaluated else " before the first evaluation")
     measured = {metric: values["last"] for metric, values in record["summary"].items()}
     last = {metric: float(number) for metric, number in measured.items() if number is not None}
-    line = on_track(config["curve"], evaluated - 1, last)
+    line = on_track(config["curve"], evaluated - 1, last, evaluated)
     return f"curve: {line}" if line else ""
 
 

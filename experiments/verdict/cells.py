@@ -14,7 +14,7 @@ def matches(record: dict[str, Any], cell: Cell) -> bool:
     """Whether `record` is a run of `cell`, at any scale and seed and whatever else its command line changed. A
     cell that leaves its recipe, budget or batch size open takes any."""
     return (record["exp"], record["optim"]) == (cell.exp, cell.optim) and all(
-        getattr(cell, field) in (None, record[field]) for field in ("recipe", "epochs", "batch_size")
+        getattr(cell, field) in (None, record.get(field)) for field in ("recipe", "epochs", "updates", "batch_size")
     )
 
 

@@ -7,24 +7,59 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from experiments.schema import paths
 from experiments.schema.errors import UserError, suggestion
 from experiments.verdict import inputs
 
-# A difference within this much of what the authors had in the epochs around is the noise of single evaluations.
-ALLOWANCE = 0.5
 NEIGHBOURS = 2
-# An evaluation farther than this from every epoch of the curve is not compared.
+# An evaluation farther than so many of the authors' evaluations from all of theirs is not compared.
 REACH = 5
-# Column of the curve, the metric of this suite that it records, and the direction that is better.
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A column of curves, the metric of this suite that it records, and the direction that is better.
+
+    A difference within `allowance` of what the authors had in the epochs around, or within `share` of it, is the noise
+    of single evaluations.
+    """
+
+    column: str
+    metric: str
+    sign: int
+    allowance: float = 0.5
+    share: float = 0.0
+
+
 COMPARED = (
-    ("top1", "top1", 1),
-    ("test_top1", "top1", 1),
-    ("test_ppl", "perplexity", -1),
-    ("eval_loss", "eval_loss", -1),
+    Compared("top1", "top1", 1),
+    Compared("test_top1", "top1", 1),
+    Compared("test_ppl", "test_ppl", -1, share=0.02),  # from 400 in the first epoch to 60 in the last
+    Compared("valid_ppl", "val_ppl", -1, share=0.02),
+    Compared("eval_loss", "eval_loss", -1),
 )
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a curve's rows count, and the number that is printed for the first."""
+
+    unit: str
+    first: int
+
+    def place(self, x: int) -> str:
+        return f"{self.unit} {x + self.first:,}"
+
+    def between(self, x: tuple[int, ...]) -> int:
+        """The distance of two evaluations of the authors."""
+        return min((later - row for row, later in pairwise(x)), default=1)
+
+
+# Name of a curve's first column -> what it counts.
+AXES = {"epoch": Axis("epoch", first=1), "step": Axis("update", first=0)}
 
 
 @dataclass(frozen=True)
@@ -47,42 +82,49 @@ def load_curve(name: str) -> Curve:
     return _parse(path)
 
 
-def on_track(name: str, epoch: int, metrics: Mapping[str, float]) -> str | None:
+def on_track(name: str, epoch: int, metrics: Mapping[str, float], update: int | None = None) -> str | None:
     """One line that sets an evaluation beside the authors' curve at the same epoch (counted from 0, as events
-    and curves do; printed from 1, as the progress of a run is).
+    and curves do; printed from 1, as the progress of a run is), or of a curve over updates at the same `update`.
 
-    None when the curve has no epochs, ends too far away, or shares no metric. An unknown curve is said in the
+    None when the curve has neither, ends too far away, or shares no metric. An unknown curve is said in the
     line and raises nothing: a long run must not end because of a comparison.
     """
     try:
         curve = load_curve(name)
     except UserError as error:
         return f"epoch {epoch + 1}: not compared: {error}"
-    shared = next((entry for entry in COMPARED if entry[0] in curve.columns and entry[1] in metrics), None)
-    nearest = min(range(len(curve.x)), key=lambda row: (abs(curve.x[row] - epoch), curve.x[row]), default=None)
-    if shared is None or nearest is None or curve.x_name != "epoch" or abs(curve.x[nearest] - epoch) > REACH:
+    shared = next((entry for entry in COMPARED if entry.column in curve.columns and entry.metric in metrics), None)
+    if shared is None or curve.x_name not in AXES or not curve.x:
         return None
-    column, metric, sign = shared
-    authors, ours = curve.columns[column], float(metrics[metric])
-    where = "" if curve.x[nearest] == epoch else f" at epoch {curve.x[nearest] + 1}"
+    axis = AXES[curve.x_name]
+    at = update if axis.unit == "update" else epoch
+    if at is None:
+        return None
+    nearest = min(range(len(curve.x)), key=lambda row: (abs(curve.x[row] - at), curve.x[row]))
+    if abs(curve.x[nearest] - at) > REACH * axis.between(curve.x):
+        return None
+    authors, ours, sign = curve.columns[shared.column], float(metrics[shared.metric]), shared.sign
+    allowance = max(shared.allowance, shared.share * abs(authors[nearest]))
+    where = "" if curve.x[nearest] == at else f" at {axis.place(curve.x[nearest])}"
     difference = ours - authors[nearest]
+    ordered = [sign * value for value in authors]
     return (
-        f"epoch {epoch + 1}: {metric} {ours:.2f}, authors {authors[nearest]:.2f}{where} ({difference:+.2f}), "
-        f"{_words(sign * ours, [sign * value for value in authors], nearest, curve.x)}"
+        f"{axis.place(at)}: {shared.metric} {ours:.2f}, authors {authors[nearest]:.2f}{where} ({difference:+.2f}), "
+        f"{_words(sign * ours, ordered, nearest, curve.x, allowance, axis.unit)}"
     )
 
 
-def _words(ours: float, authors: list[float], row: int, x: tuple[int, ...]) -> str:
-    """`on track`, or how many epochs ahead of or behind the authors; larger values are better."""
+def _words(ours: float, authors: list[float], row: int, x: tuple[int, ...], allowance: float, unit: str) -> str:
+    """`on track`, or how many epochs or updates ahead of or behind the authors; larger values are better."""
     around = authors[max(0, row - NEIGHBOURS) : row + NEIGHBOURS + 1]
     if math.isnan(ours):
         return "not a number"
-    if ours > max(around) + ALLOWANCE:
+    if ours > max(around) + allowance:
         later = next((x[other] for other in range(row, len(x)) if authors[other] >= ours), None)
-        return f"ahead by {later - x[row]} epochs" if later is not None else "better than their whole run"
-    if ours < min(around) - ALLOWANCE:
+        return f"ahead by {later - x[row]:,} {unit}s" if later is not None else "better than their whole run"
+    if ours < min(around) - allowance:
         reached = next((other for other in range(row) if authors[other] >= ours), 0)
-        return f"behind by {x[row] - x[reached]} epochs" if reached else "behind even their first epoch"
+        return f"behind by {x[row] - x[reached]:,} {unit}s" if reached else "behind even their first evaluation"
     return "on track"
 
 

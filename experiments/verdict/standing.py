@@ -26,10 +26,11 @@ def setting(record: dict[str, Any]) -> tuple[Any, ...]:
     of the optimizer's own hyper-parameters."""
     config = record["config"]
     changes = [text for text in of_record.overrides(record) if not text.startswith(("optim.", "data="))]
-    fields = ("exp", "recipe", "scale", "epochs")
+    fields = ("exp", "recipe", "scale", "epochs", "updates")
+    schedule = config.get("schedule", {})
     return (
-        *(record[name] for name in fields),
-        config.get("schedule", {}).get("epochs"),
+        *(record.get(name) for name in fields),
+        schedule.get("updates") or schedule.get("epochs"),
         config.get("global_batch_size"),
         config.get("data", {}).get("name"),
         tuple(sorted(changes)),

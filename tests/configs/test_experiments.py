@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from config_files import DATA, EXPERIMENTS, OPTIMIZERS, ROOT
 
+from experiments.schema.budget import budget_of
 from experiments.schema.compose import compose
 
 LEVELS = {"released_log", "released_arguments", "readme", "paper", "cited", "inferred", "ours"}
@@ -50,7 +51,7 @@ def test_an_experiment_names_data_recipe_and_budget_that_exist(name):
     assert tree["data"] in DATA and tree["mini"]["data"] in DATA
     assert tree["default_recipe"] in tree["recipes"]
     for section in tree["recipes"].values():
-        assert section["epochs"] in section["budgets"]
+        assert budget_of(section).count in section["budgets"]
         for optimizer, entry in section["optimizers"].items():
             assert optimizer in OPTIMIZERS
             assert set(entry.get("budgets", {})) <= set(section["budgets"])
@@ -72,10 +73,10 @@ def test_every_value_of_a_composed_recipe_has_a_source(name, recipe, optimizer):
     section = EXPERIMENTS[name]["recipes"][recipe]
     entry = section["optimizers"][optimizer]
     assert "default" in entry["provenance"]
-    for epochs in section["budgets"]:
-        arguments = [f"exp={name}", f"recipe={recipe}", f"optim={optimizer}", f"epochs={epochs}", "scale=paper"]
-        (config,) = compose(arguments)
-        budget = {key: value for key, value in entry.get("budgets", {}).get(epochs, {}).items() if key != "provenance"}
+    for count in section["budgets"]:
+        length = f"{budget_of(section).unit}={count}"
+        (config,) = compose([f"exp={name}", f"recipe={recipe}", f"optim={optimizer}", length, "scale=paper"])
+        budget = {key: value for key, value in entry.get("budgets", {}).get(count, {}).items() if key != "provenance"}
         for tree in (section["settings"], entry["settings"], budget):
             for key in leaves(tree):
                 assert config.provenance[key]["level"] in LEVELS, key
@@ -93,8 +94,8 @@ def test_every_optimizer_has_a_rate_of_its_own_at_mini_scale(name, recipe, optim
 def test_all_optimizers_of_a_table_run_the_same_batch_and_epochs_at_mini_scale(name):
     """A mini run is judged against the other optimizers at the same setting: there must be such a setting."""
     for recipe, section in EXPERIMENTS[name]["recipes"].items():
-        for epochs in section["budgets"]:
-            base = [f"exp={name}", f"recipe={recipe}", f"epochs={epochs}", "scale=mini"]
+        for count in section["budgets"]:
+            base = [f"exp={name}", f"recipe={recipe}", f"{budget_of(section).unit}={count}", "scale=mini"]
             configs = [compose([*base, f"optim={optimizer}"])[0] for optimizer in section["optimizers"]]
             settings = {
                 (

@@ -95,7 +95,7 @@ def test_rate_and_schedule_of_lamb_in_table_7_are_ours(batch_size):
 def test_nothing_of_a_baseline_was_released():
     for table in TABLES.values():
         for cell in table["cells"]:
-            if cell["optim"] != "adan":
+            if cell["optim"] != "adan" and "epochs" in cell:
                 config = paper(cell["exp"], cell["optim"], cell["epochs"], f"recipe={cell['recipe']}")
                 found = {fact["level"] for fact in config.provenance.values()}
                 assert not found & {"released_arguments", "released_log"}, cell

@@ -8,11 +8,12 @@ from config_files import EXPERIMENTS, REPORTED, TABLES
 from experiments.schema.check import check
 from experiments.schema.compose import compose
 
-CELLS = {"t2": 44, "t3": 10, "t4": 20, "t7": 12}
+CELLS = {"t2": 44, "t3": 10, "t4": 20, "t7": 12, "t8": 27}
 MODELS = {
     **{"resnet18": "ResNet-18", "resnet50": "ResNet-50", "resnet101": "ResNet-101"},
     **{"convnext_tiny": "ConvNeXt-T", "convnext_small": "ConvNeXt-S", "vit_small": "ViT-S", "vit_base": "ViT-B"},
     **{"swin_tiny": "Swin-T", "swin_small": "Swin-S", "swin_base": "Swin-B"},
+    **{f"ptb_lstm_{layers}": f"{layers}-layer LSTM (AWD-LSTM code)" for layers in (1, 2, 3)},
 }
 OPTIMIZERS = {"sgd-m": "sgd"}
 SETTINGS = {"setting_1": "I", "setting_2": "II"}

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from experiments.optimizers.schedules import rate, rate_of_update, rates
-from experiments.schema.config import ScheduleConfig
+from experiments.schema.config import RunConfig, ScheduleConfig
+from experiments.schema.epochs import Epochs
 from experiments.schema.errors import UserError
 
 
@@ -81,12 +82,17 @@ def test_constant():
     assert rates(ScheduleConfig(name="constant", epochs=3), 0.3) == [0.3] * 3
 
 
+def of_all_updates(schedule):
+    config, epochs = RunConfig(schedule=schedule, optim={"lr": 0.1}), Epochs.equal(4, epochs=11)
+    return [rate_of_update(config, epochs, update) for update in range(1, 45)]
+
+
 def test_per_update_the_rate_moves_within_the_epoch():
     schedule = replace(cosine(10, 2, min_lr=1e-4), per_update=True)
-    moving = [rate_of_update(schedule, 0.1, update, updates_per_epoch=4) for update in range(1, 45)]
+    moving = of_all_updates(schedule)
     assert moving[::4] == pytest.approx([*rates(schedule, 0.1), 0.0001], abs=1e-15)
     assert len(set(moving[:40])) == 40
-    still = [rate_of_update(replace(schedule, per_update=False), 0.1, update, 4) for update in range(1, 45)]
+    still = of_all_updates(replace(schedule, per_update=False))
     assert [still[index] for index in (0, 3, 4, 7)] == [still[0], still[0], still[4], still[4]]
 
 

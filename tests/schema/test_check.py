@@ -9,7 +9,7 @@ from experiments.schema.budget import stop_update
 from experiments.schema.check import CHOICES, check, origin
 from experiments.schema.compose import compose
 from experiments.schema.config import AugmentationConfig, RunConfig
-from experiments.schema.epochs import total_updates, updates_per_epoch
+from experiments.schema.epochs import Epochs, total_updates, updates_per_epoch
 from experiments.schema.errors import UserError
 
 
@@ -163,13 +163,13 @@ def test_updates_per_epoch():
     ("text", "update"), [(None, None), ("3", 30), ("3epochs", 30), ("1epoch", 10), ("25updates", 25), ("1update", 1)]
 )
 def test_stop_at_counts_epochs_or_updates(text, update):
-    assert stop_update(text, updates_per_epoch=10) == update
+    assert stop_update(text, Epochs.equal(10, epochs=4)) == update
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "3.5", "updates", "3 weeks"])
 def test_stop_at_that_is_no_point_of_a_run(text):
     with pytest.raises(UserError, match="stop_at"):
-        stop_update(text, updates_per_epoch=10)
+        stop_update(text, Epochs.equal(10, epochs=4))
 
 
 def test_schedule_names_are_those_that_exist():

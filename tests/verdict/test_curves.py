@@ -40,10 +40,42 @@ def test_one_line_with_difference_and_warning(epoch, top1, line):
     assert on_track("square", epoch, {"eval_loss": 1.0, "top1": top1}) == line
 
 
+@pytest.mark.parametrize(
+    ("update", "value", "line"),
+    [
+        (8000, 50.0, "update 8,000: val_ppl 50.00, authors 50.00 (+0.00), on track"),
+        (10000, 60.0, "update 10,000: val_ppl 60.00, authors 50.00 at update 8,000 (+10.00), on track"),
+        (16000, 70.0, "update 16,000: val_ppl 70.00, authors 30.00 (+40.00), behind by 8,000 updates"),
+        (4000, 29.0, "update 4,000: val_ppl 29.00, authors 80.00 (-51.00), better than their whole run"),
+    ],
+)
+def test_a_curve_over_updates_is_compared_at_the_update(curves, update, value, line):
+    text = "step,valid_loss,valid_ppl\n4000,4.4,80\n8000,3.9,50\n12000,3.6,40\n16000,3.4,30\n"
+    (curves / "perplexities.csv").write_text(text, encoding="utf-8")
+    assert on_track("perplexities", 0, {"val_ppl": value}, update) == line
+
+
 def test_the_loss_is_compared_where_there_is_no_accuracy():
     assert on_track("square", 3, {"eval_loss": 7.9}).endswith(
-        "7.90, authors 6.90 (+1.00), behind even their first epoch"
+        "7.90, authors 6.90 (+1.00), behind even their first evaluation"
     )
+
+
+@pytest.mark.parametrize(
+    ("epoch", "ppl", "line"),
+    [
+        (0, 405.0, "epoch 1: test_ppl 405.00, authors 400.00 (+5.00), on track"),  # within 2 %
+        (0, 410.0, "epoch 1: test_ppl 410.00, authors 400.00 (+10.00), behind even their first evaluation"),
+        (10, 39.0, "epoch 11: test_ppl 39.00, authors 36.36 (+2.64), on track"),  # as the epochs around
+        (10, 46.0, "epoch 11: test_ppl 46.00, authors 36.36 (+9.64), behind by 2 epochs"),
+        (10, 25.1, "epoch 11: test_ppl 25.10, authors 36.36 (-11.26), ahead by 5 epochs"),
+        (19, 1.0, "epoch 20: test_ppl 1.00, authors 20.00 (-19.00), better than their whole run"),
+    ],
+)
+def test_a_perplexity_is_better_where_it_is_lower(curves, epoch, ppl, line):
+    rows = "".join(f"{epoch},0,{400 / (epoch + 1)}\n" for epoch in range(20))
+    (curves / "falling.csv").write_text(f"epoch,train_ppl,test_ppl\n{rows}", encoding="utf-8")
+    assert on_track("falling", epoch, {"val_ppl": 9.0, "test_ppl": ppl}) == line
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,18 @@ ENTRIES = [
         states=2,
         elementwise=True,
         paper="Kingma and Ba, arXiv 1412.6980",
-        defaults={"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
+        defaults={
+            "lr": 1e-3,
+            "betas": (0.9, 0.999),
+            "eps": 1e-8,
+            "weight_decay": 0.0,
+            "decoupled_weight_decay": False,
+        },
         build=libraries.adam,
-        differences="Weight decay, which the paper does not have, is coupled: added to the gradient (L2).",
+        differences=(
+            "Weight decay, which the paper does not have, is coupled (added to the gradient, L2) unless "
+            "decoupled_weight_decay is set, as in what fairseq calls Adam."
+        ),
     ),
     OptimizerInfo(
         name="adamw",

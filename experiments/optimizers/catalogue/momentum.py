@@ -34,14 +34,24 @@ ENTRIES = [
         states=1,
         elementwise=True,
         paper="Polyak 1964 (nesterov: false); Sutskever et al. 2013 (nesterov: true)",
-        defaults={"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0},
+        defaults={
+            "lr": 0.1,
+            "momentum": 0.9,
+            "nesterov": True,
+            "weight_decay": 0.0,
+            "asgd_after": 0,
+            "asgd_metric": "val_ppl",
+            "asgd_average": True,
+        },
         build=libraries.sgd,
         differences=(
             "torch's defaults are momentum 0 and no Nesterov; here they are those of timm's name 'sgd', which the "
             "released code uses. The momentum buffer starts as the first gradient and is not scaled by 1 - momentum; "
-            "weight decay is coupled."
+            "weight decay is coupled. asgd_after switches to averaged SGD (NT-ASGD, arXiv 1708.02182, by the rule of "
+            "its authors' code; sgd_then_asgd.py) when asgd_metric is worse than the best of all but the last "
+            "asgd_after evaluations, 0 never; asgd_average evaluates the average."
         ),
-        count_states=lambda settings: int(settings["momentum"] > 0),
+        count_states=lambda settings: int(settings["momentum"] > 0) + int(settings["asgd_after"] > 0),
     ),
     OptimizerInfo(
         name="sam",

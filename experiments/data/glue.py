@@ -1,0 +1,237 @@
+"""The tasks of GLUE (Wang et al. 2019) that Table 10 has, and one of our own: labelled texts and pairs of texts.
+
+A folder (`data.root`) holds a task's official TSV files, or folders with them named as GLUE names its tasks; the hub
+(`data.hub`) has them as `nyu-mll/glue`. `imdb_sentiment` needs neither: its reviews lie in the package movie_reviews.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.data import hub, reviews
+from experiments.data.text import movie_reviews
+from experiments.schema.config import DataConfig
+from experiments.schema.errors import UserError, suggestion
+
+HUB = "nyu-mll/glue"
+SENTIMENT = "imdb_sentiment"
+TESTED_REVIEWS = 1_000  # of the labelled ones, the last
+HELD_OUT = {"held_out": ("dev", "validation")}  # name here -> (of the file, of the split on the hub)
+ENTAILMENT = ("entailment", "not_entailment")
+
+
+@dataclass(frozen=True)
+class GlueTask:
+    """How a task's files are read. `texts` and `label` are columns of the TSV files, by name or, where these have no
+    header, by number; `on_hub` are the columns of texts there. `classes` are the labels in the order of their
+    numbers on the hub; none for a regression, whose scores are 0 to `highest`. `metrics` are those of GLUE."""
+
+    texts: tuple[Any, ...]
+    label: Any
+    classes: tuple[str, ...]
+    on_hub: tuple[str, ...]
+    metrics: tuple[str, ...] = ("accuracy",)
+    held_out: dict[str, tuple[str, str]] = field(default_factory=lambda: HELD_OUT)
+    highest: float = 0.0
+
+    @property
+    def regression(self) -> bool:
+        return not self.classes
+
+
+# Columns: the files of gluebenchmark.com; numbers of classes: datasets' nyu-mll/glue.
+TASKS = {
+    "CoLA": GlueTask((3,), 1, ("0", "1"), ("sentence",), ("matthews_corr", "accuracy")),
+    "SST-2": GlueTask(("sentence",), "label", ("0", "1"), ("sentence",)),
+    "STS-B": GlueTask(
+        *(("sentence1", "sentence2"), "score", (), ("sentence1", "sentence2")),
+        **{"metrics": ("pearson", "spearman"), "highest": 5.0},  # type: ignore[arg-type]
+    ),
+    "QQP": GlueTask(
+        *(("question1", "question2"), "is_duplicate", ("0", "1"), ("question1", "question2")), ("accuracy", "f1")
+    ),
+    "MNLI": GlueTask(
+        *(("sentence1", "sentence2"), "gold_label", ("entailment", "neutral", "contradiction")),
+        ("premise", "hypothesis"),
+        held_out={
+            "matched": ("dev_matched", "validation_matched"),
+            "mismatched": ("dev_mismatched", "validation_mismatched"),
+        },
+    ),
+    "QNLI": GlueTask(("question", "sentence"), "label", ENTAILMENT, ("question", "sentence")),
+    "RTE": GlueTask(("sentence1", "sentence2"), "label", ENTAILMENT, ("sentence1", "sentence2")),
+    SENTIMENT: GlueTask((), None, ("0", "1"), ()),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """`texts` holds one or two texts a sample; `labels` class numbers, or scores from 0 to 1: float64 [n]."""
+
+    texts: list[tuple[str, ...]]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True, eq=False)
+class GlueData:
+    """A task's samples: those of training, and each held-out set by its name. `incomplete` counts rows without a text
+    or a label, which the official files of QQP have and the hub's do not."""
+
+    name: str
+    source: str
+    train: Labelled
+    held_out: dict[str, Labelled]
+    incomplete: int = 0
+
+    def manifest(self) -> dict[str, Any]:
+        """Identity of the data for the record."""
+        splits = {"train": self.train, **self.held_out}
+        digest = sha256()
+        for split in splits.values():
+            for texts, label in zip(split.texts, split.labels.tolist(), strict=True):
+                digest.update("\0".join([*texts, repr(label), ""]).encode())
+        return {
+            "name": self.name,
+            "source": self.source,
+            **{name: {"count": len(split)} for name, split in splits.items()},
+            "incomplete_rows": self.incomplete,
+            "digest": digest.hexdigest(),
+            "digest_covers": "texts and labels in order",
+        }
+
+
+def task(name: str) -> GlueTask:
+    """The task of that name. Raises UserError with the nearest one."""
+    if name not in TASKS:
+        raise UserError(f"task.name={name}: no such task{suggestion(name, TASKS)}")
+    return TASKS[name]
+
+
+def load(config: DataConfig, name: str) -> GlueData:
+    """Read the task. Raises UserError when data are missing, a row has an unknown label, or sizes are not those of
+    `config`, on which the plan counts."""
+    if problem := missing(config, name):
+        raise UserError(problem)
+    data = _read(config, name)
+    sizes = {"train_size": len(data.train), "test_size": sum(map(len, data.held_out.values()))}
+    for key, found in sizes.items():
+        if found != getattr(config, key):
+            raise UserError(
+                f"data.{key}={getattr(config, key)}, but {data.source} holds {found} samples of {name}: "
+                f"give data.{key}={found} if that is meant"
+            )
+    return data
+
+
+def missing(config: DataConfig, name: str) -> str | None:
+    """What the user must provide before `load` can work, in one sentence, or None."""
+    if name == SENTIMENT:
+        return movie_reviews.missing(config)
+    files = [f"{file}.tsv" for file, _ in _splits(name).values()]
+    if config.hub:
+        return hub.missing(config)
+    if not config.root:
+        return (
+            f"task.name={name} needs data.root=FOLDER with {', '.join(files)} (or {name}/ with them), or data.hub={HUB}"
+        )
+    absent = [file for file in files if not (_folder(config, name) / file).is_file()]
+    return f"data.root={config.root} has no {absent[0]} of {name}; it needs {', '.join(files)}" if absent else None
+
+
+def _read(config: DataConfig, name: str) -> GlueData:
+    if name == SENTIMENT:
+        return _sentiment()
+    return _from_hub(config, name) if config.hub else _from_files(config, name)
+
+
+def _splits(name: str) -> dict[str, tuple[str, str]]:
+    return {"train": ("train", "train"), **task(name).held_out}
+
+
+def _folder(config: DataConfig, name: str) -> Path:
+    root = Path(config.root or "")
+    return root / name if (root / name).is_dir() else root
+
+
+def _from_files(config: DataConfig, name: str) -> GlueData:
+    folder, incomplete = _folder(config, name), 0
+    splits: dict[str, Labelled] = {}
+    for split, (file, _) in _splits(name).items():
+        splits[split], dropped = _labelled(_rows(folder / f"{file}.tsv", task(name)), name, f"{file}.tsv of {name}")
+        incomplete += dropped
+    return GlueData(name, f"official TSV files of {name}", splits.pop("train"), splits, incomplete)
+
+
+def _rows(path: Path, of: GlueTask) -> Iterator[list[str]]:
+    """Texts and label of each row, as far as it goes: quotes mean nothing in these files."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        columns = [*of.texts, of.label]
+        if not all(isinstance(column, int) for column in columns):
+            header = next(rows)
+            if absent := [column for column in columns if column not in header]:
+                raise UserError(f"{path} has no column {absent[0]!r}{suggestion(absent[0], header)}")
+            columns = [header.index(column) for column in columns]
+        for row in rows:
+            yield [row[column] for column in columns if column < len(row)]
+
+
+def _labelled(rows: Iterator[list[str]], name: str, where: str) -> tuple[Labelled, int]:
+    """Samples, and how many rows were incomplete."""
+    of = task(name)
+    texts: list[tuple[str, ...]] = []
+    labels: list[float] = []
+    incomplete = 0
+    for row in rows:
+        if len(row) <= len(of.texts) or not all(row):
+            incomplete += 1
+            continue
+        texts.append(tuple(row[:-1]))
+        labels.append(_label(row[-1], of, where))
+    if not texts:
+        raise UserError(f"{where} holds no samples")
+    return Labelled(texts, np.array(labels)), incomplete
+
+
+def _label(text: str, of: GlueTask, where: str) -> float:
+    try:
+        return float(text) / of.highest if of.regression else float(of.classes.index(text))
+    except ValueError:
+        expected = f"a score from 0 to {of.highest:g}" if of.regression else f"one of {', '.join(of.classes)}"
+        raise UserError(f"{where}: label {text!r}, expected {expected}") from None
+
+
+def _from_hub(config: DataConfig, name: str) -> GlueData:
+    of = task(name)
+    tables = hub.tables(config, name.lower().replace("-", ""))
+    splits: dict[str, Labelled] = {}
+    for split, (_, there) in _splits(name).items():
+        if there not in tables:
+            raise UserError(f"data.hub={config.hub} has splits {sorted(tables)}, but {name} needs {there}")
+        table = tables[there]
+        if absent := [column for column in (*of.on_hub, "label") if column not in table.column_names]:
+            raise UserError(f"data.hub={config.hub}: {name} has no column {absent[0]} but {table.column_names}")
+        texts = list(zip(*(table[column] for column in of.on_hub), strict=True))
+        labels = np.array(table["label"], dtype=np.float64)
+        splits[split] = Labelled(texts, labels / of.highest if of.regression else labels)
+    return GlueData(name, f"Hugging Face data set {hub.shown_name(config)}", splits.pop("train"), splits)
+
+
+def _sentiment() -> GlueData:
+    known = reviews.labelled()
+    samples = Labelled(
+        [(review.text,) for review in known], np.array([review.label for review in known], dtype=np.float64)
+    )
+    border = len(known) - TESTED_REVIEWS
+    train, test = (Labelled(samples.texts[part], samples.labels[part]) for part in (slice(border), slice(border, None)))
+    return GlueData(SENTIMENT, reviews.SOURCE, train, {"held_out": test})

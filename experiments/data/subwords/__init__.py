@@ -1,0 +1,120 @@
+"""Sub-word text for models that read documents: which documents, their tokens, packed sequences, dynamic masks.
+
+A prepared corpus lies in a folder of the cache (`data.cache`, else `paths.CACHE`) that is named by everything it was
+made from:
+
+    tokenizer.json         the tokenizer, given or trained on the corpus
+    train.tokens, .npy     the stream of tokens and the ends of its sentences (`packing`); the same of held_out
+    manifest.json          source, counts and digests; written last
+
+Importing this package imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.data.subwords import documents, packing, tokenizer
+from experiments.data.subwords.documents import Documents
+from experiments.data.subwords.packing import Stream
+from experiments.record.atomic import atomic_file, write_atomically, write_json
+from experiments.record.lock import locked
+from experiments.schema import paths
+from experiments.schema.config import DataConfig, TextConfig
+from experiments.schema.errors import UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+SPLITS = ("train", "held_out")
+DOCUMENTS_TO_TRAIN_A_TOKENIZER = 5_000
+FORMAT = 1  # of prepared corpora: another number for another way to make them
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Documents as tokens; every `text.held_out_every`-th of them is in `held_out`, the others in `train`."""
+
+    tokenizer: Tokenizer
+    train: Stream
+    held_out: Stream
+    manifest: dict[str, Any]
+
+
+def load(config: DataConfig, text: TextConfig, vocabulary_size: int) -> Corpus:
+    """The corpus of `config`, prepared when it is asked for the first time; other processes wait meanwhile.
+
+    Raises UserError when documents are missing or too few, or the tokenizer is none or of another size.
+    """
+    source = documents.load(config)
+    given = tokenizer.load(text.tokenizer) if text.tokenizer else None
+    if given is not None and given.get_vocab_size() != vocabulary_size:
+        raise UserError(
+            f"text.tokenizer={text.tokenizer} has {given.get_vocab_size()} entries: "
+            f"give model.arguments.vocab_size={given.get_vocab_size()}"
+        )
+    made_of = [FORMAT, source.key, tokenizer.digest(given) if given else vocabulary_size, text.held_out_every]
+    name = sha256(json.dumps(made_of).encode()).hexdigest()[:16]
+    folder = Path(config.cache or paths.CACHE) / "corpora" / f"{source.name}-{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "lock", wait=True):
+        if not (folder / "manifest.json").exists():
+            _prepare(folder, source, given, text, vocabulary_size)
+    return _read(folder, vocabulary_size)
+
+
+def _prepare(folder: Path, source: Documents, given: Tokenizer | None, text: TextConfig, vocabulary_size: int) -> None:
+    print(f"preparing {source.name} ({source.source}) in {folder}", flush=True)
+    split = partial(_split, source.read, text.held_out_every)
+    chosen = given or tokenizer.train(islice(split("train"), DOCUMENTS_TO_TRAIN_A_TOKENIZER), vocabulary_size)
+    write_atomically(folder / "tokenizer.json", chosen.to_str().encode())
+    end = tokenizer.special_ids(chosen)["</s>"]
+    facts: dict[str, Any] = {}
+    for name in SPLITS:
+        with atomic_file(folder / f"{name}.tokens") as file:
+            ends, count, digest = packing.write_stream(split(name), chosen, end, file)
+        if count == 0:
+            raise UserError(
+                f"data={source.name} ({source.source}) has no document for {name}: of every {text.held_out_every} "
+                "(text.held_out_every) one is held out"
+            )
+        with atomic_file(folder / f"{name}.npy") as file:
+            np.save(file, ends)
+        facts[name] = {"documents": count, "sentences": len(ends), "tokens": int(ends[-1]), "digest": digest}
+    write_json(
+        folder / "manifest.json",
+        {
+            "name": source.name,
+            "source": source.source,
+            "tokenizer": {"digest": tokenizer.digest(chosen), "trained_here": given is None},
+            **facts,
+            "digest_covers": "texts of all documents in order",
+        },
+    )
+
+
+def _split(read: Any, held_out_every: int, split: str) -> Iterator[str]:
+    numbered: Iterable[tuple[int, str]] = enumerate(read(), 1)
+    return (text for number, text in numbered if (number % held_out_every == 0) == (split == "held_out"))
+
+
+def _read(folder: Path, vocabulary_size: int) -> Corpus:
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    streams = {
+        name: packing.read_stream(
+            *(folder / f"{name}.tokens", vocabulary_size, np.load(folder / f"{name}.npy")),
+            *(manifest[name]["documents"], manifest[name]["digest"]),
+        )
+        for name in SPLITS
+    }
+    text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    return Corpus(tokenizer.from_text(text), streams["train"], streams["held_out"], manifest)

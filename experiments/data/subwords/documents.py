@@ -1,0 +1,118 @@
+"""Documents: texts of any length in a fixed order, from a folder, the Hugging Face hub, or an installed package."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from experiments.data import hub, reviews
+from experiments.data.text import movie_reviews
+from experiments.schema.config import DataConfig
+from experiments.schema.errors import DataError, UserError
+
+SUFFIXES = (".txt", ".jsonl")
+TEXT_COLUMN = "text"
+REVIEWS = "imdb_reviews"
+# A sentence ends at a full stop, question or exclamation mark before white space, and at the end of a line.
+SENTENCE_END = re.compile(r"(?<=[.!?])(?=\s)|(?<=[.!?][\"')])(?=\s)|(?<=\n)")
+
+
+@dataclass(frozen=True)
+class Documents:
+    """`read` yields the documents, the same each time; `key` names them before they are read (files with sizes and
+    times, a revision of the hub): what was prepared under another key is prepared again."""
+
+    name: str
+    source: str
+    key: str
+    read: Callable[[], Iterator[str]]
+
+
+def load(config: DataConfig) -> Documents:
+    """The documents of `config`. Raises UserError when they are missing or of no known form."""
+    if problem := missing(config):
+        raise UserError(problem)
+    if config.name == REVIEWS:
+        return Documents(REVIEWS, reviews.SOURCE, movie_reviews.SHA256, reviews.others)
+    if config.hub:
+        return _from_hub(config)
+    files = _files(Path(config.root or ""))
+    facts = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    key = sha256("\n".join([str(Path(config.root or "").resolve()), *facts]).encode()).hexdigest()
+    return Documents(config.name, f"{len(files)} text files", key, lambda: _from_files(files))
+
+
+def missing(config: DataConfig) -> str | None:
+    """What the user must provide before `load` can work, in one sentence, or None."""
+    if config.name == REVIEWS:
+        return movie_reviews.missing(config)
+    if config.hub:
+        return hub.missing(config)
+    if not config.root:
+        return (
+            f"data={config.name} needs text: data.root=FOLDER of .txt files (an empty line ends a document) or .jsonl "
+            f'files (one {{"{TEXT_COLUMN}": ...}} a line), or data.hub=REPOSITORY[:CONFIGURATION]'
+        )
+    if not Path(config.root).is_dir():
+        return f"data.root={config.root} is no folder"
+    if not _files(Path(config.root)):
+        return f"data.root={config.root} holds no {' or '.join(SUFFIXES)} file"
+    return None
+
+
+def sentences(document: str) -> list[str]:
+    """The sentences of a document; put together again they are the document."""
+    return [piece for piece in SENTENCE_END.split(document) if piece]
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+
+
+def _from_files(files: list[Path]) -> Iterator[str]:
+    for file in files:
+        try:
+            with file.open(encoding="utf-8") as lines:
+                yield from _lines_of_json(file, lines) if file.suffix == ".jsonl" else _paragraphs(lines)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{file} is no UTF-8 text: {error}") from error
+
+
+def _paragraphs(lines: Iterator[str]) -> Iterator[str]:
+    """Runs of lines between empty ones."""
+    document: list[str] = []
+    for line in lines:
+        if line.strip():
+            document.append(line)
+        elif document:
+            yield "".join(document).strip()
+            document = []
+    if document:
+        yield "".join(document).strip()
+
+
+def _lines_of_json(file: Path, lines: Iterator[str]) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        try:
+            text = json.loads(line)[TEXT_COLUMN].strip()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{file}, line {number}: expected a JSON object with a text {TEXT_COLUMN!r}") from error
+        if text:
+            yield text
+
+
+def _from_hub(config: DataConfig) -> Documents:
+    splits = hub.tables(config)
+    if "train" not in splits or TEXT_COLUMN not in splits["train"].column_names:
+        columns = {name: split.column_names for name, split in splits.items()}
+        raise UserError(f"data.hub={config.hub} has {columns}, but needs a split train with a column {TEXT_COLUMN}")
+    table = splits["train"]
+
+    def read() -> Iterator[str]:
+        return (text for row in table if (text := row[TEXT_COLUMN].strip()))
+
+    return Documents(config.name, f"Hugging Face data set {hub.shown_name(config)}", table._fingerprint, read)

@@ -1,0 +1,80 @@
+"""The finished run whose weights another run begins from: found by its directory, its record or its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.record.run_directory import RunDirectory
+from experiments.record.seal import load_record
+from experiments.schema import paths
+from experiments.schema.config import RunConfig
+from experiments.schema.errors import UserError, suggestion
+
+PRE_TRAINED, FINE_TUNED = "masked_language_modelling", "glue"  # kinds of task, of a parent and of its children
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A sealed, finished run and the directory that has its weights."""
+
+    record: dict[str, Any]
+    directory: RunDirectory
+
+    @property
+    def run(self) -> str:
+        return self.record["run"]
+
+
+def find_parent(place: str) -> Parent:
+    """The run at `place`: a run directory, a record (its file or its folder under `results/records`), or a run's name.
+
+    Raises UserError when there is none, it is not finished, or its checkpoints are gone.
+    """
+    path = Path(place).expanduser()
+    candidates = (path.parent if path.name == "record.json" else path, paths.RUNS / place)
+    folder = next((folder for folder in candidates if (folder / "config.json").is_file()), None)
+    if folder is None:
+        known = [other.name for other in paths.RUNS.glob("*/")] if paths.RUNS.is_dir() else []
+        raise UserError(f"parent={place} (command line): no run directory and no record{suggestion(path.name, known)}")
+    if not (folder / "record.json").exists():
+        raise UserError(f"parent={place} (command line): the run is not finished; the command that began it goes on")
+    record = load_record(folder / "record.json")
+    if record["status"] != "finished":
+        progress = record["progress"]
+        raise UserError(
+            f"parent={place} (command line): the run stopped at update {progress['update']} of "
+            f"{progress['total_updates']}; its command without stop_at goes on from there"
+        )
+    directories = [
+        path for path in (folder, paths.RUNS / record["run"]) if any((path / "checkpoints").glob("update-*.pt"))
+    ]
+    if not directories:
+        raise UserError(
+            f"parent={place} (command line): the weights of {record['run']} are not on this machine; give the run "
+            "directory that has its checkpoints"
+        )
+    return Parent(record, RunDirectory(directories[0]))
+
+
+def missing_weights(config: RunConfig) -> str | None:
+    """What to give where a run needs weights and has none, in one sentence, or None."""
+    if config.task != FINE_TUNED or config.inherited.weights:
+        return None
+    first = f"python run.py exp=bert_pretrain optim={config.optim['name']} scale={config.scale}"
+    return (
+        f"it fine-tunes a pre-trained model: give parent=RUN of `{first}`, or init=FOLDER of a transformers checkpoint"
+    )
+
+
+def newest_finished(**choices: Any) -> Parent | None:
+    """The run under `paths.RUNS` that was sealed last of those that are finished, not changed on the command line,
+    and whose records have these values; None when there is none."""
+    found: list[tuple[float, Path]] = []
+    for path in paths.RUNS.glob("*/record.json"):
+        record = load_record(path)
+        as_wanted = all(record.get(key) == value for key, value in choices.items())
+        if record["status"] == "finished" and as_wanted and not record["overrides"]:
+            found.append((path.stat().st_mtime, path.parent))
+    return find_parent(str(max(found)[1])) if found else None

@@ -1,0 +1,153 @@
+"""A recurrent language model: columns of one long text, read piece by piece, with the state carried along."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from experiments import models
+from experiments.data import text
+from experiments.data.columns import NO_TARGET, columns, held_out_pieces
+from experiments.data.streams import derive, reseed
+from experiments.models.awd_lstm import AWDLSTM, Carry, columns_of, detached, joined
+from experiments.schema import bptt
+from experiments.schema.config import RunConfig
+from experiments.schema.epochs import of_run
+from experiments.schema.errors import UserError
+from experiments.training import parallel
+from experiments.training.task import Loss, Part
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A micro-batch: `tokens` and `targets` int64 [T, n] of the columns `first`, ..., among those of this rank, and the
+    `carry` from the piece before."""
+
+    first: int
+    tokens: Tensor
+    targets: Tensor
+    carry: Carry
+
+
+class LSTMLanguageModelling:
+    """The `Task` of Table 8. A loss term is a target; an epoch reads the columns from their beginnings.
+
+    The carry is its state; all else is a function of (seed, update).
+    """
+
+    def __init__(self, config: RunConfig, part: Part) -> None:
+        """Load the text and build the module. Raises UserError when either is not possible."""
+        self.config, self.part = config, part
+        if config.model.name != "awd_lstm":
+            raise UserError(f"model.name={config.model.name}: this task trains an awd_lstm")
+        self.epochs = of_run(config)
+        self.corpus = text.load(config.data)
+        every_column = columns(self.corpus.train, config.global_batch_size)
+        share = config.global_batch_size // part.world_size
+        self.first_column = part.rank * share
+        mine = every_column[:, self.first_column : self.first_column + share]
+        self.columns = torch.from_numpy(mine).to(part.device, torch.int64)
+        reseed(derive(config.seed, "initialisation"))
+        self.module: nn.Module = models.build(config.model, config.data).to(part.device)
+        self.carry: Carry = []
+        self._after: dict[int, Carry] = {}  # by first column, of the update that runs
+
+    def count(self, update: int) -> int:
+        """Targets of the piece, in all columns."""
+        start, stop = self._place(update)
+        return (stop - start) * self.config.global_batch_size
+
+    def micro_batches(self, update: int) -> Iterator[Piece]:
+        """The piece of `update` in this rank's columns, `micro_batch` of them at a time."""
+        start, stop = self._place(update)
+        count, size = self.columns.shape[1], self.part.micro_batch
+        carry = self._settled_carry()
+        if start == 0 or not carry:
+            carry = self.carry = self._model.carry(count)
+        for first in range(0, count, size):
+            last = first + size
+            tokens, targets = (self.columns[start + shift : stop + shift, first:last] for shift in (0, 1))
+            yield Piece(first, tokens, targets, columns_of(carry, first, last))
+
+    def loss(self, module: nn.Module, batch: Piece) -> Loss:
+        """Sum over targets of the cross-entropy and of what AR and TAR add, both means over the last layer's width."""
+        output = module(batch.tokens, batch.carry)
+        self._after.setdefault(batch.first, detached(output.carry))  # of the first passage, where there are two
+        length, _, width = output.raw.shape
+        total = F.cross_entropy(output.logits.flatten(0, 1), batch.targets.flatten(), reduction="sum")
+        if self.config.loss.activation:
+            total = total + self.config.loss.activation / width * output.dropped.square().sum()
+        if self.config.loss.slowness and length > 1:
+            # A mean over the length - 1 differences, counted as if there were one for every target.
+            weight = self.config.loss.slowness / width * length / (length - 1)
+            total = total + weight * (output.raw[1:] - output.raw[:-1]).square().sum()
+        return Loss(total)
+
+    @torch.no_grad()
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        """Perplexity of the validation and of the test text: every token but the first of a text is a target once."""
+        training = module.training
+        module.eval()
+        perplexities = {
+            "val_ppl": self._perplexity(module, self.corpus.valid),
+            "test_ppl": self._perplexity(module, self.corpus.test),
+        }
+        module.train(training)
+        return perplexities
+
+    def manifest(self) -> dict[str, Any]:
+        """Identity of the text."""
+        return self.corpus.manifest()
+
+    def state(self) -> dict[str, Any]:
+        """The carry of all columns, in their order."""
+        return {"carry": [tuple(parallel.gather(one, dim=1) for one in layer) for layer in self._settled_carry()]}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`: this rank's columns of it."""
+        like, share = next(self.module.parameters()), self.columns.shape[1]
+        carry = [(hidden.to(like), cell.to(like)) for hidden, cell in state["carry"]]
+        self.carry, self._after = columns_of(carry, self.first_column, self.first_column + share), {}
+
+    @property
+    def _model(self) -> AWDLSTM:
+        assert isinstance(self.module, AWDLSTM)
+        return self.module
+
+    def _settled_carry(self) -> Carry:
+        """The carry after the last update: empty before the first."""
+        if self._after:
+            self.carry = joined([self._after[first] for first in sorted(self._after)])
+            self._after = {}
+        return self.carry
+
+    def _place(self, update: int) -> tuple[int, int]:
+        """First and last (exclusive) token of the piece of `update` in every column."""
+        epoch, position = self.epochs.of(update)
+        ends = bptt.pieces(self.config, epoch).ends
+        return (int(ends[position - 1]) if position else 0), int(ends[position])
+
+    def _perplexity(self, module: nn.Module, tokens: Any) -> float:
+        """`tokens` [size] as `evaluation.batch_size` columns, dealt to the ranks; each but the first begins with an
+        empty carry, so that more columns are faster and a little worse."""
+        total = torch.zeros(1, dtype=torch.float64, device=self.part.device)
+        carry: Carry = []
+        pieces = held_out_pieces(tokens, self.config.evaluation.batch_size, self.part.rank, self.part.world_size)
+        for piece in pieces:
+            inputs, targets = (torch.from_numpy(part).to(self.part.device, torch.int64) for part in piece)
+            carry = carry or self._model.carry(inputs.shape[1])
+            output = module(inputs, carry)
+            carry = output.carry
+            logits = output.logits.flatten(0, 1)
+            logits = logits if logits.dtype == torch.float64 else logits.float()
+            total += F.cross_entropy(logits, targets.flatten(), reduction="sum", ignore_index=NO_TARGET).double()
+        if dist.is_initialized():
+            dist.all_reduce(total)
+        return math.exp(min(total.item() / (len(tokens) - 1), 700.0))

@@ -1,0 +1,111 @@
+"""Speed of the language tasks: `python scripts/bench_language.py [--parts lstm] [--rounds 5] [--updates 6]`.
+
+Each part trains the same network in two ways in one process, in turn: by the suite's loop and as one writes it plainly.
+Reported are seconds of processor time (others may use the machine) an update, and the median of the ratios of a round,
+plain over ours: more than 1 means that ours is faster. Building, evaluation and checkpoints are outside both. Further
+arguments are overrides of run.py, after the part's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from plain_lstm import PlainTrainer
+
+from experiments import tasks
+from experiments.record.run_directory import RunDirectory
+from experiments.schema.batches import micro_batch
+from experiments.schema.check import check
+from experiments.schema.compose import compose
+from experiments.training.interruption import Interruption
+from experiments.training.loop import Run
+from experiments.training.task import Part
+
+Perform = Callable[[int], None]  # the next so many updates
+
+# The text is real, as long as Penn Treebank and of as many words: speed does not depend on which words they are.
+AS_LONG_AS_PTB = ["data=movie_reviews", "data.train_size=929589", "data.vocabulary=10000"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved pairs")
+    parser.add_argument("--updates", type=int, default=6, help="updates a side and round")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("overrides", nargs="*")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"torch {torch.__version__}, {platform.machine()}, {arguments.threads} thread(s)", *arguments.overrides)
+    for name in arguments.parts:
+        with PARTS[name](arguments.overrides) as (ours, plain, tokens):
+            _report(name, *_times(ours, plain, arguments.rounds, arguments.updates), tokens)
+
+
+@contextmanager
+def lstm(overrides: list[str]) -> Iterator[tuple[Perform, Perform, float]]:
+    """The one-layer LSTM of Table 8 with Adam; plainly with `torch.nn.LSTM`, weight drop included."""
+    choices = ["exp=ptb_lstm_1", "optim=adam", "scale=paper", *AS_LONG_AS_PTB, "model.arguments.train_recurrent=true"]
+    with _loop([*choices, *overrides]) as run:
+        config = run.config
+        config_plain = compose([*choices, *overrides])[0]
+        del config_plain.model.arguments["train_recurrent"]
+        plain = PlainTrainer(config_plain, run.task.columns)  # type: ignore[attr-defined]
+        yield _of(run), plain.perform, config.global_batch_size * config.bptt.length
+
+
+PARTS = {"lstm": lstm}
+
+
+@contextmanager
+def _loop(choices: list[str]) -> Iterator[Run]:
+    """The suite's own loop over a run that nothing keeps."""
+    (config,) = compose(choices)
+    check(config)
+    part = Part(micro_batch=micro_batch(config, 1))
+    with tempfile.TemporaryDirectory() as folder:
+        directory = RunDirectory.open_or_create(Path(folder), config)
+        with directory.hold():
+            run = Run(config, directory, tasks.build(config, part), part)
+            run.resume()
+            yield run
+
+
+def _of(run: Run) -> Perform:
+    def perform(updates: int) -> None:
+        with Interruption() as interruption:
+            run.perform(interruption, until=run.update + updates)
+
+    return perform
+
+
+def _times(ours: Perform, plain: Perform, rounds: int, updates: int) -> tuple[list[float], list[float]]:
+    """Seconds of processor time an update, of every round; the first round warms up."""
+    times: dict[Perform, list[float]] = {ours: [], plain: []}
+    for number in range(-1, rounds):
+        for perform in (ours, plain) if number % 2 else (plain, ours):
+            begin = time.process_time()
+            perform(updates)
+            if number >= 0:
+                times[perform].append((time.process_time() - begin) / updates)
+    return times[ours], times[plain]
+
+
+def _report(name: str, ours: list[float], plain: list[float], tokens: float) -> None:
+    ratios = [theirs / own for own, theirs in zip(ours, plain, strict=True)]
+    for side, seconds in (("ours", ours), ("plain", plain)):
+        median = statistics.median(seconds)
+        print(f"{name} {side:<6} {1e3 * median:.1f} ms of processor time an update, {tokens / median:,.0f} tokens/s")
+    print(f"{name} ratio  {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}, n={len(ratios)})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""From a pre-trained parent, or any checkpoint folder of transformers, to a task's metrics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn import metrics
+
+from experiments.data import glue
+from experiments.record.verify import verify
+from experiments.schema.config import DataConfig
+from experiments.schema.errors import UserError
+from experiments.tasks.glue import Glue
+from experiments.tasks.glue_metrics import in_percent
+from experiments.training.checkpoint import load_newest, parameters_digest
+from experiments.training.task import Part
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "glue"
+
+
+@pytest.fixture
+def parent(pretraining, train):
+    return train(pretraining())
+
+
+def test_a_child_begins_with_its_parents_encoder_and_tokenizer(fine_tuning, parent):
+    config = fine_tuning(f"parent={parent.path}")
+    task = Glue(config, Part(micro_batch=16))
+    theirs, _ = load_newest(parent.checkpoints)
+    ours = task.module.state_dict()
+    encoder = [name for name in ours if name.startswith("roberta.")]
+    assert len(encoder) > 10
+    for name in encoder:
+        assert torch.equal(ours[name], theirs["module"][name]), name
+    assert task.tokenizer.get_vocab_size() == 300
+    assert task.manifest()["tokenizer"] != parent.record()["data"]["tokenizer"], "it cuts, which its parent's did not"
+    assert max(len(ids) for ids, _ in task.encoded["train"]) == 32
+
+
+def test_the_record_names_the_parent_and_its_weights(fine_tuning, parent, train):
+    directory = train(fine_tuning(f"parent={parent.path}"))
+    record = directory.record()
+    assert verify(directory.path) == []
+    inherited = record["config"]["inherited"]
+    assert inherited["source"] == parent.name and inherited["weights"] == parent.record()["parameters_digest"]
+    assert record["config"]["parent"] == "<local>"
+    assert set(record["summary"]) == {"accuracy", "eval_loss"}
+    assert 0 <= record["summary"]["accuracy"]["last"] <= 100
+
+
+def test_two_parents_give_two_runs_and_places_do_not_count(fine_tuning, pretraining, train, parent, tmp_path):
+    other = train(pretraining("seed=1"))
+    from experiments.schema.digest import config_digest
+
+    first, second = (config_digest(fine_tuning(f"parent={run.path}")) for run in (parent, other))
+    assert first != second
+    parent.path.rename(tmp_path / "moved")
+    assert config_digest(fine_tuning(f"parent={tmp_path / 'moved'}")) == first
+    assert config_digest(fine_tuning(f"parent={tmp_path / 'moved' / 'record.json'}")) == first
+
+
+def test_damaged_weights_of_a_parent_are_not_taken(fine_tuning, parent):
+    config = fine_tuning(f"parent={parent.path}")
+    config.inherited.weights = "0" * 64
+    with pytest.raises(UserError, match="its newest checkpoint has not the weights that its record names"):
+        Glue(config, Part(micro_batch=16))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, documents) -> Path:
+    """A tiny BERT, another architecture than ours, as transformers saves it."""
+    import transformers
+
+    from experiments.data.subwords import tokenizer
+
+    folder = tmp_path_factory.mktemp("bert")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.BertConfig(vocab_size=300, max_position_embeddings=40, **sizes)
+    torch.manual_seed(0)
+    transformers.BertForMaskedLM(config).save_pretrained(folder)
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.train(documents, 300), pad_token="<pad>", mask_token="<mask>"
+    )
+    fast.save_pretrained(folder)
+    return folder
+
+
+def test_any_checkpoint_folder_can_be_fine_tuned(fine_tuning, checkpoint, train):
+    config = fine_tuning(f"init={checkpoint}")
+    assert config.model.arguments["model_type"] == "bert" and config.overrides[-1] == f"init={checkpoint.name}"
+    task = Glue(config, Part(micro_batch=16))
+    from safetensors.torch import load_file
+
+    weights = load_file(checkpoint / "model.safetensors")
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    assert torch.equal(task.module.state_dict()[name], weights[name])
+    assert "token_type_ids" in next(task.micro_batches(1)).inputs
+    again = Glue(config, Part(micro_batch=16))
+    assert parameters_digest(again.module) == parameters_digest(task.module), "the new head is drawn from the seed"
+    assert train(config).record()["config"]["init"] == "<local>"
+
+
+@pytest.mark.parametrize(("world_size", "micro_batch"), [(1, 2), (2, 8)])
+def test_loss_and_metrics_do_not_depend_on_the_split(fine_tuning, checkpoint, world_size, micro_batch):
+    config = fine_tuning(f"init={checkpoint}", "precision=fp64")
+    whole = Glue(config, Part(micro_batch=16))
+    whole.module.double().eval()
+    parts = [Glue(config, Part(rank, world_size, micro_batch)) for rank in range(world_size)]
+    (expected,) = (whole.loss(whole.module, batch).sum for batch in whole.micro_batches(2))
+    found = [part.loss(whole.module, batch).sum for part in parts for batch in part.micro_batches(2)]
+    assert len(found) == 16 // micro_batch
+    assert sum(loss.item() for loss in found) == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_metrics_are_those_of_glue():
+    labels, predictions = np.array([1.0, 1, 0, 0, 1, 0]), np.array([1.0, 0, 0, 1, 1, 0])
+    assert in_percent("accuracy", labels, predictions) == pytest.approx(100 * 4 / 6)
+    assert in_percent("f1", labels, predictions) == pytest.approx(100 * 2 / 3)  # precision 2/3, recall 2/3
+    # Matthews: (tp tn - fp fn) / sqrt((tp + fp) (tp + fn) (tn + fp) (tn + fn)) with 2, 2, 1, 1
+    assert in_percent("matthews_corr", labels, predictions) == pytest.approx(100 * (4 - 1) / 9)
+    assert in_percent("matthews_corr", labels, predictions) == 100 * metrics.matthews_corrcoef(labels, predictions)
+    scores, told = np.array([0.0, 0.2, 0.6, 1.0]), np.array([0.1, 0.0, 0.9, 0.8])
+    centred = (scores - scores.mean()) @ (told - told.mean())
+    pearson = centred / np.sqrt(((scores - scores.mean()) ** 2).sum() * ((told - told.mean()) ** 2).sum())
+    assert in_percent("pearson", scores, told) == pytest.approx(100 * pearson)
+    assert in_percent("spearman", scores, told) == pytest.approx(100 * stats.spearmanr(scores, told).statistic)
+    assert in_percent("spearman", scores, told) == pytest.approx(60.0)  # 1 - 6 (1 + 1 + 1 + 1) / (4 (16 - 1))
+    assert in_percent("pearson", scores, np.ones(4)) == 0.0
+
+
+ROWS = {
+    "CoLA": (["gj04\t1\t\tIt works.", 'gj04\t0\t*\tWork"s it.'], [1, 0]),
+    "RTE": (["index\tsentence1\tsentence2\tlabel", "0\tA.\tB.\tnot_entailment", "1\tC.\tD.\tentailment"], [1, 0]),
+    "STS-B": (["index\tsentence1\tsentence2\tscore", "0\tA.\tB.\t3.800", "1\tC.\tD.\t0.000"], [0.76, 0]),
+    "QQP": (["id\tquestion1\tquestion2\tis_duplicate", "0\tA?\tB?\t1", "1\tC?\tD?", "2\tE?\tF?\t0"], [1, 0]),
+    "MNLI": (
+        ["index\tsentence1\tsentence2\tlabel1\tgold_label", "0\tA.\tB.\tx\tneutral", "1\tC.\tD.\tx\tcontradiction"],
+        [1, 2],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_official_files_are_read(tmp_path: Path, name):
+    lines, labels = ROWS[name]
+    folder = tmp_path / name
+    folder.mkdir()
+    files = ["train", "dev_matched", "dev_mismatched"] if name == "MNLI" else ["train", "dev"]
+    for file in files:
+        (folder / f"{file}.tsv").write_text("\n".join(lines))
+    held_out = 2 * (len(files) - 1)
+    data = glue.load(DataConfig("glue", root=str(tmp_path), train_size=2, test_size=held_out), name)
+    assert data.train.labels.tolist() == labels
+    assert set(data.held_out) == ({"matched", "mismatched"} if name == "MNLI" else {"held_out"})
+    assert data.incomplete == (2 if name == "QQP" else 0)
+    assert data.train.texts[1] == {"CoLA": ('Work"s it.',), "QQP": ("E?", "F?")}.get(name, ("C.", "D."))
+
+
+@pytest.mark.parametrize(
+    ("files", "sizes", "message"),
+    [
+        ({}, (1, 1), "has no train.tsv of RTE; it needs train.tsv, dev.tsv"),
+        ({"train": "a\tb\n", "dev": "a\tb\n"}, (1, 1), "train.tsv has no column 'sentence1'"),
+        (
+            {"train": "sentence1\tsentence2\tlabel\nA\tB\tyes\n", "dev": ""},
+            (1, 1),
+            "label 'yes', expected one of entail",
+        ),
+    ],
+)
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path, files, sizes, message):
+    for name, content in files.items():
+        (tmp_path / f"{name}.tsv").write_text(content)
+    with pytest.raises(UserError, match=message):
+        glue.load(DataConfig("glue", root=str(tmp_path), train_size=sizes[0], test_size=sizes[1]), "RTE")
+
+
+def test_reviews_of_the_labelled_task_are_not_pre_trained_on():
+    from experiments.data.subwords.documents import load
+
+    data = glue.load(DataConfig("glue", train_size=4000, test_size=1000), "imdb_sentiment")
+    read = {text.replace("\n", " ") for text in load(DataConfig("imdb_reviews")).read()}
+    labelled = {texts[0] for split in (data.train, *data.held_out.values()) for texts in split.texts}
+    assert len(labelled) == 5000 and len(read) > 19000 and not labelled & read, "though IMDB holds some reviews twice"
+    with pytest.raises(UserError, match=r"data.train_size=3999, but .* holds 4000 samples of imdb_sentiment"):
+        glue.load(DataConfig("glue", train_size=3999, test_size=1000), "imdb_sentiment")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the official GLUE files are not here")
+@pytest.mark.parametrize(
+    ("name", "train", "dev"), [("CoLA", 8551, 1043), ("SST-2", 67349, 872), ("RTE", 2490, 277), ("STS-B", 5749, 1500)]
+)
+def test_official_counts(tmp_path: Path, name, train, dev):
+    import zipfile
+
+    zipfile.ZipFile(SHARED / f"{name}.zip").extractall(tmp_path)
+    data = glue.load(DataConfig("glue", root=str(tmp_path), train_size=train, test_size=dev), name)
+    assert data.incomplete == 0 and data.train.labels.min() >= 0 and data.train.labels.max() == 1
+
+
+def test_mnli_is_evaluated_apart(fine_tuning, checkpoint, tmp_path: Path):
+    header = "index\tsentence1\tsentence2\tgold_label"
+    rows = {
+        "train": ["entailment", "neutral", "contradiction"] * 8,
+        "dev_matched": ["neutral"] * 3,
+        "dev_mismatched": ["entailment", "neutral"] * 2,
+    }
+    for file, labels in rows.items():
+        lines = [f"{n}\tA film {n}.\tA story.\t{label}" for n, label in enumerate(labels)]
+        (tmp_path / f"{file}.tsv").write_text("\n".join([header, *lines]))
+    config = fine_tuning(
+        *(f"init={checkpoint}", "task.name=MNLI", f"data.root={tmp_path}", "data.train_size=24", "data.test_size=7"),
+    )
+    task = Glue(config, Part(micro_batch=16))
+    with torch.no_grad():  # always says neutral
+        task.module.classifier.weight.zero_()
+        task.module.classifier.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
+    found = task.evaluate(task.module)
+    assert (found["accuracy_matched"], found["accuracy_mismatched"]) == (100.0, 50.0)
+    assert found["accuracy_both"] == pytest.approx(100 * 5 / 7)
+    assert found["eval_loss_matched"] == pytest.approx(np.log(2 + np.e) - 1)
+
+
+@pytest.mark.slow
+def test_the_chain_from_the_command_line(tmp_path: Path):
+    """Pre-train and fine-tune at mini scale as a user does, the second without naming the first."""
+    import os
+    import subprocess
+    import sys
+
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"ADAN_RUNS": str(tmp_path / "runs"), "ADAN_RESULTS": str(tmp_path / "results")}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "run.py", *arguments]
+        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+
+    alone = run("exp=bert_glue", "optim=adan")
+    assert alone.returncode == 2 and "give parent=RUN of `python run.py exp=bert_pretrain optim=adan" in alone.stderr
+    assert run("exp=bert_pretrain", "optim=adan").returncode == 0
+    child = run("exp=bert_glue", "optim=adan")
+    assert child.returncode == 0, child.stderr
+    (record,) = (tmp_path / "results" / "records").glob("bert_glue-*/record.json")
+    found = json.loads(record.read_text())
+    assert found["config"]["inherited"]["source"].startswith("bert_pretrain-adan-mini")
+    assert found["summary"]["accuracy"]["last"] > 60

@@ -1,0 +1,111 @@
+"""Documents become one stream of tokens, and the stream sequences: nothing lost, nothing repeated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.data import subwords
+from experiments.data.passes import Passes, share
+from experiments.data.subwords import tokenizer
+from experiments.data.subwords.documents import load, sentences
+from experiments.data.subwords.packing import PackedSequences, cut
+from experiments.schema.config import DataConfig, TextConfig
+from experiments.schema.errors import UserError
+
+TEXT = TextConfig(held_out_every=10)
+BEGIN, PADDING, END = 0, 1, 2
+
+
+@pytest.fixture(scope="module")
+def prepared(corpus: Path, cache: Path) -> subwords.Corpus:
+    return subwords.load(DataConfig("documents", root=str(corpus), cache=str(cache)), TEXT, 300)
+
+
+def test_sentences_put_together_are_the_document():
+    text = 'One. Two (really)! "Three?" asked 3.5 of\nus...  And\n\nmore'
+    assert "".join(sentences(text)) == text
+    assert sentences(text)[:3] == ["One.", " Two (really)!", ' "Three?"']
+
+
+@pytest.mark.parametrize("length", [8, 32, 500])
+def test_the_sequences_are_the_documents(prepared, documents, length):
+    packed = PackedSequences(prepared.train, length, BEGIN, END, PADDING)
+    rows = packed.rows(np.arange(len(packed)))
+    read: list[int] = []
+    for index, row in enumerate(rows):
+        tokens = row[row != PADDING].tolist()
+        assert len(tokens) <= length and tokens[0] == BEGIN and tokens[-1] == END
+        inside = tokens[1:]
+        ends_a_document = prepared.train.tokens[packed.bounds[index + 1] - 1] == END
+        read += inside if ends_a_document else inside[:-1]
+    texts = [text for number, text in enumerate(documents, 1) if number % 10]
+    found = "".join(prepared.tokenizer.decode([token], skip_special_tokens=False) for token in read).split("</s>")
+    assert found == [*texts, ""]
+
+
+def test_a_sequence_holds_whole_sentences_as_many_as_fit():
+    ends = np.array([4, 9, 12, 40, 41])  # the fourth is longer than a sequence
+    assert cut(ends, 10).tolist() == [0, 9, 12, 22, 32, 41]
+    assert cut(np.array([10, 20]), 10).tolist() == [0, 10, 20]
+    assert cut(np.array([], dtype=np.int64), 10).tolist() == [0]
+
+
+def test_every_tenth_document_is_held_out(prepared, documents):
+    assert (prepared.train.documents, prepared.held_out.documents) == (108, 12)
+    text = prepared.tokenizer.decode(prepared.held_out.tokens.tolist(), skip_special_tokens=False)
+    assert text.split("</s>")[:2] == [documents[9], documents[19]]
+
+
+def test_a_corpus_is_prepared_once_and_again_when_it_changes(tmp_path: Path, capsys):
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": f"Film {n} was good."}) for n in range(40)))
+    config = DataConfig("documents", root=str(tmp_path), cache=str(tmp_path / "cache"))
+    first = subwords.load(config, TEXT, 270)
+    again = subwords.load(config, TEXT, 270)
+    assert capsys.readouterr().out.count("preparing") == 1
+    assert again.manifest == first.manifest and (again.train.tokens == first.train.tokens).all()
+    (tmp_path / "b.txt").write_text("Another one.\nOf two lines.\n\nAnd another.")
+    assert subwords.load(config, TEXT, 270).manifest["train"]["documents"] == 38
+    assert "preparing" in capsys.readouterr().out
+
+
+def test_the_same_text_makes_the_same_tokenizer(documents):
+    first, second = tokenizer.train(documents, 300), tokenizer.train(iter(documents), 300)
+    assert tokenizer.digest(first) == tokenizer.digest(second)
+    assert first.encode("Good!", "Bad.").tokens[0] == "<s>" and first.get_vocab_size() == 300
+    assert tokenizer.from_text(first.to_str()).encode("very long").ids == first.encode("very long").ids
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "holds no .txt or .jsonl file"),
+        ({"a.jsonl": '{"text": "x"}\n{"words": 1}'}, "a.jsonl, line 2: expected a JSON object with a text 'text'"),
+        ({"a.txt": "Just one.\n\nDocument more."}, "has no document for held_out"),
+        ({"a.txt": "\n\n".join(["Yes."] * 20)}, "has only 26. byte-pair entries, give model.arguments.vocab_size=26"),
+    ],
+)
+def test_texts_that_cannot_be_used_are_refused(tmp_path: Path, files, message):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        subwords.load(DataConfig("documents", root=str(tmp_path), cache=str(tmp_path)), TEXT, 270)
+
+
+def test_a_place_to_read_from_is_asked_for():
+    with pytest.raises(UserError, match=r"data.root=FOLDER of .txt files.* or data.hub=REPOSITORY"):
+        load(DataConfig("documents"))
+
+
+def test_every_pass_holds_every_sequence_once():
+    passes = Passes(seed=3, size=10, batch_size=4)
+    read = np.concatenate([passes.batch(update) for update in range(1, 11)])
+    for number in range(4):
+        assert sorted(read[10 * number : 10 * number + 10]) == list(range(10))
+    assert not (read[:10] == read[10:20]).all()
+    assert (Passes(3, 10, 4).batch(7) == read[24:28]).all(), "any update may be the first"
+    parts = [part for rank in range(2) for part in share(read[:8], rank, 2, 2)]
+    assert np.concatenate(parts).tolist() == read[:8].tolist() and len(parts) == 4
