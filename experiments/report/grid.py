@@ -99,8 +99,6 @@ def _difference(result: Result | None) -> str:
 
 
 def _column_label(table: Table, field: str, value: Any) -> str:
-    return table.column_labels.get(value) or {
-        "epochs": f"{value} epochs",
-        "updates": f"{value:,} updates",
-        "batch_size": f"batch {value}",
-    }.get(field, str(value))
+    number = f"{value:,}" if field == "updates" else value
+    forms = {"epochs": f"{value} epochs", "updates": f"{number} updates", "batch_size": f"batch {value}"}
+    return table.column_labels.get(value) or forms.get(field, str(value))
