@@ -162,7 +162,7 @@ def trained(folder: Path, *more: str) -> dict:
 
 @pytest.mark.parametrize(
     "choices",
-    [(), ("optim=sgd", "optim.lr=5.0", "optim.asgd_after=1", "launch.micro_batch=2", "schedule.epochs=4")],
+    [(), ("optim=sgd", "optim.lr=5.0", "optim.asgd_after=1", "launch.micro_batch=2", "schedule.epochs=3")],
     ids=["adam", "sgd that switches, micro-batches"],
 )
 def test_a_run_that_stopped_within_an_epoch_ends_bit_for_bit_like_one_that_did_not(tmp_path, results, choices):
