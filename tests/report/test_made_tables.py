@@ -56,8 +56,8 @@ with the same spread as ours
 
 ## Mini scale: top1
 
-The same code path on small real images, with small models and short budgets: **not comparable with the paper**. What \
-it can show is which optimizer wins at which budget, at this scale. Epochs and batch sizes are nominal; the scale \
+The same code path on small real data, with small models and short budgets: **not comparable with the paper**. What \
+it can show is which optimizer wins at which budget, at this scale. Budgets and batch sizes are nominal; the scale \
 multiplies them by its factors.
 
 | optimizer |      | ViT-S, 150 epochs | ViT-S, 300 epochs            |
