@@ -1,4 +1,4 @@
-"""Speed of the language tasks: `python scripts/bench_language.py [--parts lstm] [--rounds 5] [--updates 6]`.
+"""Speed of the language tasks: `python scripts/bench_language.py [--parts lstm bert] [--rounds 5] [--updates 6]`.
 
 Each part trains the same network in two ways in one process, in turn: by the suite's loop and as one writes it plainly.
 Reported are seconds of processor time (others may use the machine) an update, and the median of the ratios of a round,
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from plain_lstm import PlainTrainer
 
@@ -62,7 +63,20 @@ def lstm(overrides: list[str]) -> Iterator[tuple[Perform, Perform, float]]:
         yield _of(run), plain.perform, config.global_batch_size * config.bptt.length
 
 
-PARTS = {"lstm": lstm}
+@contextmanager
+def bert(overrides: list[str]) -> Iterator[tuple[Perform, Perform, float]]:
+    """Pre-training at mini scale with AdamW; plainly by transformers' Trainer (needs accelerate)."""
+    from transformers_trainer import TransformersTrainer
+
+    with _loop(["exp=bert_pretrain", "optim=adam", *overrides]) as run:
+        task, config = run.task, run.config
+        rows = task.train.rows(np.arange(min(2000, len(task.train))))  # type: ignore[attr-defined]
+        tokens = (rows != task.vocabulary.padding).sum(axis=1).mean()  # type: ignore[attr-defined]
+        theirs = TransformersTrainer(config, task, updates=run.total_updates)  # type: ignore[arg-type]
+        yield _of(run), theirs.perform, config.global_batch_size * float(tokens)
+
+
+PARTS = {"lstm": lstm, "bert": bert}
 
 
 @contextmanager
