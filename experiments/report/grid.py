@@ -99,8 +99,5 @@ def _difference(result: Result | None) -> str:
 
 
 def _column_label(table: Table, field: str, value: Any) -> str:
-    return table.column_labels.get(value) or {
-        "epochs": f"{value} epochs",
-        "updates": f"{value:,} updates",
-        "batch_size": f"batch {value}",
-    }.get(field, str(value))
+    text = {"epochs": "{} epochs", "updates": "{:,} updates", "batch_size": "batch {}"}.get(field, "{}")
+    return table.column_labels.get(value) or text.format(value)
