@@ -1,4 +1,4 @@
-"""Speed of the language tasks: `python scripts/bench_language.py [--parts lstm bert] [--rounds 5] [--updates 6]`.
+"""Speed of the language tasks: `python scripts/bench_language.py [--parts lstm ...] [--rounds 5] [--updates 6]`.
 
 Each part trains the same network in two ways in one process, in turn: by the suite's loop and as one writes it plainly.
 Reported are seconds of processor time (others may use the machine) an update, and the median of the ratios of a round,
@@ -14,14 +14,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from plain_lstm import PlainTrainer
+from plain_transformer_xl import einsum_attention, never_fused
 
 from experiments import tasks
+from experiments.models.transformer_xl import Reading
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
 from experiments.schema.check import check
@@ -63,10 +65,48 @@ def lstm(overrides: list[str]) -> Iterator[tuple[Perform, Perform, float]]:
         yield _of(run), plain.perform, config.global_batch_size * config.bptt.length
 
 
+# The base model with 4 of its 60 sequences; the vocabulary is smaller, for its weights are the optimizer's business.
+FOUR_SEQUENCES = ["exp=transformer_xl", "scale=paper", "optim=adan", *AS_LONG_AS_PTB, "global_batch_size=4"]
+
+
+@contextmanager
+def transformer_xl(overrides: list[str]) -> Iterator[tuple[Perform, Perform, float]]:
+    """Training of Transformer-XL-base; plainly with the einsums of its authors."""
+    with _loop([*FOUR_SEQUENCES, *overrides]) as run:
+        yield _of(run), _within(einsum_attention, _of(run)), 4 * run.config.segments.length
+
+
+@contextmanager
+def transformer_xl_reading(overrides: list[str]) -> Iterator[tuple[Perform, Perform, float]]:
+    """Its evaluation at 64/640 with memory filled, an update being a segment of ten columns; plainly never fused."""
+    with _loop([*FOUR_SEQUENCES, *overrides]) as run:
+        how, module = run.config.segments, run.task.module.eval()
+        reading = Reading(how.long_memory, same_length=True, clamp=how.long_clamp)
+        tokens = torch.zeros(10, how.long_length, dtype=torch.int64)
+        memory = torch.randn(len(module.layers), 10, how.long_memory, module.d_model)  # type: ignore[arg-type]
+
+        @torch.no_grad()
+        def read(segments: int) -> None:
+            for _ in range(segments):
+                module(tokens, tokens, memory, reading)
+
+        yield read, _within(never_fused, read), tokens.numel()
+
+
+@contextmanager
+def transformer_xl_bf16(overrides: list[str]) -> Iterator[tuple[Perform, Perform, float]]:
+    """Training in bf16; plainly in fp32."""
+    with (
+        _loop([*FOUR_SEQUENCES, "precision=bf16", *overrides]) as half,
+        _loop([*FOUR_SEQUENCES, "precision=fp32", *overrides]) as full,
+    ):
+        yield _of(half), _of(full), 4 * half.config.segments.length
+
+
 @contextmanager
 def bert(overrides: list[str]) -> Iterator[tuple[Perform, Perform, float]]:
     """Pre-training at mini scale with AdamW; plainly by transformers' Trainer (needs accelerate)."""
-    from transformers_trainer import TransformersTrainer
+    from plain_bert import TransformersTrainer
 
     with _loop(["exp=bert_pretrain", "optim=adam", *overrides]) as run:
         task, config = run.task, run.config
@@ -76,7 +116,23 @@ def bert(overrides: list[str]) -> Iterator[tuple[Perform, Perform, float]]:
         yield _of(run), theirs.perform, config.global_batch_size * float(tokens)
 
 
-PARTS = {"lstm": lstm, "bert": bert}
+PARTS = {
+    "lstm": lstm,
+    "transformer_xl": transformer_xl,
+    "transformer_xl_reading": transformer_xl_reading,
+    "transformer_xl_bf16": transformer_xl_bf16,
+    "bert": bert,
+}
+
+
+def _within(form: Callable[[], AbstractContextManager[None]], perform: Perform) -> Perform:
+    """`perform` in a context."""
+
+    def within(updates: int) -> None:
+        with form():
+            perform(updates)
+
+    return within
 
 
 @contextmanager

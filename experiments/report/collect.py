@@ -21,7 +21,8 @@ SCALES = (PAPER, MINI)
 @dataclass(frozen=True)
 class Result:
     """One cell at one scale. `mean` is over `n` seeds, `interval` its 95 % interval where there is a spread
-    (between our seeds, or sourced at paper scale); `runs` are the names of the records behind them."""
+    (between our seeds, or sourced at paper scale); `runs` are the names of the records behind them. `beside` is the
+    mean over them of the metric that the table shows beside its own."""
 
     cell: Cell
     reported: Reported | None
@@ -32,6 +33,7 @@ class Result:
     n: int
     seeds: tuple[int, ...]
     runs: tuple[str, ...]
+    beside: float | None = None
 
 
 def records() -> list[dict[str, Any]]:
@@ -59,7 +61,9 @@ def _result(
         if not used:
             verdict = Verdict(NOT_RUN, "no finished run of this cell without changes on the command line")
     seeds = tuple(record["seed"] for record in runs if record["run"] in used)
-    return Result(cell, reported, scale, verdict, mean, interval, len(used), tuple(sorted(seeds)), tuple(used))
+    others = of_record.values([record for record in runs if record["run"] in used], table.beside or "")
+    beside = statistics.fmean(others) if others else None
+    return Result(cell, reported, scale, verdict, mean, interval, len(used), tuple(sorted(seeds)), tuple(used), beside)
 
 
 def _mean_of_unchanged(

@@ -33,8 +33,8 @@ class Grid:
 def make_grid(table: Table, results: Sequence[Result], marks: dict[str, str]) -> Grid:
     """Lay out `results` (all of one scale) as the table's rows and columns say, in order of appearance.
 
-    A row of the paper becomes up to four lines: reported, ours (mean, interval, n), difference, verdict; at
-    another scale than the paper's only ours. `marks` adds a mark to reported numbers, by id.
+    A row of the paper becomes up to five lines: reported, ours (mean, interval, n), ours by the metric beside,
+    difference, verdict; at another scale than the paper's only ours. `marks` adds a mark to reported numbers, by id.
     """
     by_place = {(row_key(table, result), column_key(table, result)): result for result in results}
     row_keys = list(dict.fromkeys(row for row, _ in by_place))
@@ -43,7 +43,7 @@ def make_grid(table: Table, results: Sequence[Result], marks: dict[str, str]) ->
     for key in row_keys:
         line = [by_place.get((key, column)) for column in column_keys]
         label = table.row_labels.get(key, str(key))
-        for shows, texts in _lines(line, marks):
+        for shows, texts in _lines(line, marks, table.beside):
             rows.append(Row(label, shows, texts))
             label = ""
     columns = tuple(tuple(_column_label(table, field, value) for field, value in key) for key in column_keys)
@@ -73,9 +73,13 @@ def ours(result: Result) -> str:
     return f"{result.mean:.2f}{interval} (n = {result.n})"
 
 
-def _lines(line: Sequence[Result | None], marks: dict[str, str]) -> list[tuple[str, tuple[str, ...]]]:
+def _lines(
+    line: Sequence[Result | None], marks: dict[str, str], beside: str | None
+) -> list[tuple[str, tuple[str, ...]]]:
     present = [result for result in line if result is not None]
     texts = [("ours", tuple(ours(result) if result else ABSENT for result in line))]
+    if any(result.beside is not None for result in present):
+        texts.append((f"ours, {beside}", tuple(_beside(result) for result in line)))
     if present[0].scale != PAPER:
         return texts
     texts.insert(0, ("reported", tuple(_reported(result, marks) for result in line)))
@@ -83,6 +87,10 @@ def _lines(line: Sequence[Result | None], marks: dict[str, str]) -> list[tuple[s
         texts.append(("difference", tuple(_difference(result) for result in line)))
         texts.append(("verdict", tuple(result.verdict.kind if result else ABSENT for result in line)))
     return texts
+
+
+def _beside(result: Result | None) -> str:
+    return ABSENT if result is None or result.beside is None else f"{result.beside:.2f}"
 
 
 def _reported(result: Result | None, marks: dict[str, str]) -> str:

@@ -22,8 +22,8 @@ LEGEND = (
     "reported with its 95 % interval. `*` marks a number that the paper cites, `[1]` one that a note below doubts."
 )
 MINI_WARNING = (
-    "The same code path on small real images, with small models and short budgets: **not comparable with the paper**. "
-    "What it can show is which optimizer wins at which budget, at this scale. Epochs and batch sizes are nominal; the "
+    "The same code path on small real data, with small models and short budgets: **not comparable with the paper**. "
+    "What it can show is which optimizer wins at which budget, at this scale. Budgets and batch sizes are nominal; the "
     "scale multiplies them by its factors."
 )
 

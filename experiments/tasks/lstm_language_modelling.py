@@ -21,6 +21,7 @@ from experiments.schema import bptt
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import of_run
 from experiments.schema.errors import UserError
+from experiments.tasks.token_loss import summed_cross_entropy
 from experiments.training import parallel
 from experiments.training.task import Loss, Part
 
@@ -81,7 +82,7 @@ class LSTMLanguageModelling:
         output = module(batch.tokens, batch.carry)
         self._after.setdefault(batch.first, detached(output.carry))  # of the first passage, where there are two
         length, _, width = output.raw.shape
-        total = F.cross_entropy(output.logits.flatten(0, 1), batch.targets.flatten(), reduction="sum")
+        total = summed_cross_entropy(output.logits.flatten(0, 1), batch.targets.flatten())
         if self.config.loss.activation:
             total = total + self.config.loss.activation / width * output.dropped.square().sum()
         if self.config.loss.slowness and length > 1:

@@ -83,11 +83,19 @@ def _result(record: dict[str, Any]) -> str:
     total = progress[f"total_{unit}s"]
     stopped = "" if record["status"] == "finished" else f" at {unit} {progress[unit]:,} of {total:,}"
     shown = [
-        f"{metric} {float(values['last']):.2f} last, {float(values['best']):.2f} best"
+        f"{metric} {float(values['last']):.2f} last, {float(values['best']):.2f} best" + _selected(record, metric)
         for metric, values in record["summary"].items()
         if values["last"] is not None
     ]
     return f"{record['status']}{stopped}: {'; '.join(shown) or 'nothing evaluated'}"
+
+
+def _selected(record: dict[str, Any], metric: str) -> str:
+    """A metric's value where another was best, if it is read there."""
+    number = record["summary"][metric].get("selected")
+    if number is None:
+        return ""
+    return f", {float(number):.2f} at the best {record['config']['metrics'][metric]['selected_by']}"
 
 
 def _curve(record: dict[str, Any]) -> str:

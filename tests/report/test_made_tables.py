@@ -5,13 +5,18 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import examples
 import pytest
 
+from experiments.report import collect
+from experiments.report import tables as report_tables
+from experiments.report.grid import make_grid
 from experiments.report.tables import make_tables
 from experiments.schema.errors import UserError
+from experiments.verdict.reported import load_reported
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,8 +56,8 @@ with the same spread as ours
 
 ## Mini scale: top1
 
-The same code path on small real images, with small models and short budgets: **not comparable with the paper**. What \
-it can show is which optimizer wins at which budget, at this scale. Epochs and batch sizes are nominal; the scale \
+The same code path on small real data, with small models and short budgets: **not comparable with the paper**. What \
+it can show is which optimizer wins at which budget, at this scale. Budgets and batch sizes are nominal; the scale \
 multiplies them by its factors.
 
 | optimizer |      | ViT-S, 150 epochs | ViT-S, 300 epochs            |
@@ -156,6 +161,18 @@ def test_partial_and_changed_runs_fill_no_cell(results, changes, scale, kind):
     make_tables()
     [row] = [row for row in rows(results) if (row["reported_id"], row["scale"]) == ("T4-004", scale)]
     assert (row["verdict"], row["ours_mean"], row["n"]) == (kind, "", "0")
+
+
+def test_a_second_metric_stands_below_the_reported_one(results):
+    honest = {"honest": {"last": 79.0, "best": 81.0, "reported": "selected", "selected": 80.25}}
+    run = examples.record(80.9, summary=examples.record(80.9)["summary"] | honest)
+    table = replace(report_tables.load_table("t4"), beside="honest")
+    grid = make_grid(table, collect.results(table, "paper", [run], load_reported()), {})
+    (line,) = [row for row in grid.rows if row.shows == "ours, honest"]
+    assert line.cells == ("-", "80.25")
+    table = replace(table, beside=None)
+    grid = make_grid(table, collect.results(table, "paper", [run], load_reported()), {})
+    assert {row.shows for row in grid.rows} == {"reported", "ours", "difference", "verdict"}
 
 
 def test_an_unknown_table_names_the_nearest_and_writes_nothing(results):

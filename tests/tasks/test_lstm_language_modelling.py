@@ -17,6 +17,7 @@ from experiments.launch import worker
 from experiments.models.awd_lstm import Output
 from experiments.record.run_directory import RunDirectory
 from experiments.record.verify import verify
+from experiments.schema import paths
 from experiments.schema.check import check
 from experiments.schema.compose import compose
 from experiments.schema.epochs import of_run
@@ -33,6 +34,13 @@ SMALL = [
     *("model.arguments.embedding=8", "model.arguments.hidden=12", "evaluation.batch_size=3"),
 ]
 PLAIN = [f"model.arguments.{name}=0.0" for name in DROPOUTS]
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Where records go, of this process and of others."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setenv("ADAN_RESULTS", str(tmp_path / "results"))
 
 
 def small(*more: str):
@@ -157,8 +165,7 @@ def trained(folder: Path, *more: str) -> dict:
     [(), ("optim=sgd", "optim.lr=5.0", "optim.asgd_after=1", "launch.micro_batch=2", "schedule.epochs=4")],
     ids=["adam", "sgd that switches, micro-batches"],
 )
-def test_a_run_that_stopped_within_an_epoch_ends_bit_for_bit_like_one_that_did_not(tmp_path, monkeypatch, choices):
-    monkeypatch.setenv("ADAN_RESULTS", str(tmp_path / "results"))
+def test_a_run_that_stopped_within_an_epoch_ends_bit_for_bit_like_one_that_did_not(tmp_path, results, choices):
     expected = trained(tmp_path / "whole", *choices)
     found = trained(tmp_path / "pieces", *choices, "stop_at=7updates", "stop_at=1epoch", "stop_at=40updates")
     for key in ("parameters_digest", "events", "summary", "progress"):
@@ -231,10 +238,9 @@ def test_real_penn_treebank_begins_at_the_perplexity_of_knowing_nothing(tmp_path
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_evaluate_like_one(tmp_path, monkeypatch):
+def test_two_processes_train_and_evaluate_like_one(tmp_path, results):
     from experiments.launch import local
 
-    monkeypatch.setenv("ADAN_RESULTS", str(tmp_path / "results"))
     events = []
     for devices in (1, 2):
         config = small(*PLAIN, f"launch.devices={devices}", "stop_at=60updates")
@@ -250,8 +256,7 @@ def test_two_processes_train_and_evaluate_like_one(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optim", ["adan", "adam", "sgd"])
-def test_at_mini_scale_it_learns_more_than_how_often_words_occur(tmp_path, monkeypatch, optim):
-    monkeypatch.setenv("ADAN_RESULTS", str(tmp_path / "results"))
+def test_at_mini_scale_it_learns_more_than_how_often_words_occur(tmp_path, results, optim):
     (config,) = compose(["exp=ptb_lstm_1", f"optim={optim}"])
     directory = RunDirectory.open_or_create(tmp_path, config)
     assert worker.run(directory.path) == 0

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from experiments.data.columns import NO_TARGET, held_out_pieces, segment
-from experiments.launch import worker
+from experiments.launch import local, worker
 from experiments.models.transformer_xl import Reading
 from experiments.record.run_directory import RunDirectory
 from experiments.record.verify import verify
@@ -195,3 +195,14 @@ def test_the_mini_model_learns_more_than_how_frequent_words_are(tmp_path):
     frequency = np.bincount(corpus.train, minlength=corpus.vocabulary_size) / len(corpus.train)
     of_frequencies = math.exp(-np.log(frequency[corpus.test]).mean())
     assert float(record["summary"]["test_ppl"]["selected"]) < 0.8 * of_frequencies
+
+
+@pytest.mark.slow
+def test_two_ranks_do_what_one_does_and_one_goes_on_where_two_stopped(straight, tmp_path):
+    choices = ("launch.devices=2", "launch.device=cpu")
+    two = RunDirectory.open_or_create(tmp_path / "two", tiny(*choices, "stop_at=7")).path
+    assert local.train(two) == 0
+    assert train(tmp_path / "two") == two
+    ends = [json.loads((path / "record.json").read_text()) for path in (straight, two)]
+    for name, values in ends[0]["summary"].items():
+        assert ends[1]["summary"][name]["last"] == pytest.approx(values["last"], rel=1e-9)

@@ -31,6 +31,12 @@ def test_mini_scale_says_what_ran_and_how_it_stands(results):
     assert standing.startswith("standing: 2nd of 2 at this setting: adamw 96.40, adan 96.10 (this run)")
 
 
+def test_a_metric_that_another_selects_is_told(results):
+    run = examples.mini(96.1, best=96.2, config={"metrics": {"top1": {"selected_by": "val_top1"}}})
+    run["summary"]["top1"]["selected"] = 95.5
+    assert "top1 96.10 last, 96.20 best, 95.50 at the best val_top1" in unwrapped(verdict_block(run))[1]
+
+
 def test_mini_scale_names_what_the_command_line_changed(results):
     block = verdict_block(examples.mini(96.1, overrides=["optim.lr=0.1"]))
     assert "changed on the command line: optim.lr=0.1" in block
