@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from plain_lstm import PlainTrainer
 from plain_transformer_xl import einsum_attention, never_fused
@@ -102,11 +103,25 @@ def transformer_xl_bf16(overrides: list[str]) -> Iterator[tuple[Perform, Perform
         yield _of(half), _of(full), 4 * half.config.segments.length
 
 
+@contextmanager
+def bert(overrides: list[str]) -> Iterator[tuple[Perform, Perform, float]]:
+    """Pre-training at mini scale with AdamW; plainly by transformers' Trainer (needs accelerate)."""
+    from plain_bert import TransformersTrainer
+
+    with _loop(["exp=bert_pretrain", "optim=adam", *overrides]) as run:
+        task, config = run.task, run.config
+        rows = task.train.rows(np.arange(min(2000, len(task.train))))  # type: ignore[attr-defined]
+        tokens = (rows != task.vocabulary.padding).sum(axis=1).mean()  # type: ignore[attr-defined]
+        theirs = TransformersTrainer(config, task, updates=run.total_updates)  # type: ignore[arg-type]
+        yield _of(run), theirs.perform, config.global_batch_size * float(tokens)
+
+
 PARTS = {
     "lstm": lstm,
     "transformer_xl": transformer_xl,
     "transformer_xl_reading": transformer_xl_reading,
     "transformer_xl_bf16": transformer_xl_bf16,
+    "bert": bert,
 }
 
 

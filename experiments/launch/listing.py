@@ -33,6 +33,8 @@ KEYS = {
     "stage": "of a table that is a study (f2): one of its stages alone",
     "scale": "mini (default: small real data, about a minute) or paper (the printed recipe)",
     "recipe": "one of the experiment's recipes",
+    "task.name": "the same of bert_glue, whose recipes are tasks of GLUE",
+    "parent": "run of bert_pretrain whose weights bert_glue fine-tunes; init=FOLDER: a checkpoint of transformers",
     "epochs": "nominal budget, one of the recipe's; of an experiment that counts updates: updates=",
     "batch_size": "nominal; another than the recipe's scales the rate by lr_scaling (sqrt, linear, none)",
     "seed": "0 by default",

@@ -29,7 +29,8 @@ def build(name: str, arguments: dict[str, Any], outputs: int) -> nn.Module:
             from experiments.models.roberta import RobertaAtTargets
 
             return RobertaAtTargets(configuration({"model_type": "roberta", **arguments}))
-        config = configuration({**arguments, "num_labels": outputs})
+        # Not strictly: the file of a checkpoint folder may have keys of other versions of the library.
+        config = configuration({**arguments, "num_labels": outputs}, strict=False)
         return transformers.AutoModelForSequenceClassification.from_config(config)
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(f"model.arguments={arguments} do not suit {name}: {error}") from error
@@ -46,9 +47,9 @@ def library() -> Any:
     return transformers
 
 
-def configuration(arguments: dict[str, Any]) -> Any:
-    """transformers' configuration of the kind `model_type`. Raises UserError for an argument that the kind, which
-    would take any, does not have."""
+def configuration(arguments: dict[str, Any], strict: bool = True) -> Any:
+    """transformers' configuration of the kind `model_type`, which would take any argument: UserError, where `strict`,
+    for one that it does not have."""
     transformers = library()
     kinds = transformers.CONFIG_MAPPING
     given = dict(arguments)
@@ -56,7 +57,7 @@ def configuration(arguments: dict[str, Any]) -> Any:
     if kind not in kinds:
         raise UserError(f"model.arguments.model_type={kind}: transformers has no such kind of model")
     known = {*kinds[kind]().to_dict(), "num_labels"}
-    for key in given:
+    for key in given if strict else ():
         if key not in known:
             raise UserError(f"model.arguments.{key}: a {kind} model has no such argument{suggestion(key, known)}")
     return transformers.AutoConfig.for_model(kind, **given)

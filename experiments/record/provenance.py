@@ -29,6 +29,8 @@ PACKAGES = (
     "scipy",
     "scikit-learn",
     "mlxtend",
+    "transformers",
+    "tokenizers",
     "datasets",
     "wandb",
     "rich",

@@ -107,6 +107,5 @@ def _difference(result: Result | None) -> str:
 
 
 def _column_label(table: Table, field: str, value: Any) -> str:
-    number = f"{value:,}" if field == "updates" else value
-    forms = {"epochs": f"{value} epochs", "updates": f"{number} updates", "batch_size": f"batch {value}"}
-    return table.column_labels.get(value) or forms.get(field, str(value))
+    text = {"epochs": "{} epochs", "updates": "{:,} updates", "batch_size": "batch {}"}.get(field, "{}")
+    return table.column_labels.get(value) or text.format(value)

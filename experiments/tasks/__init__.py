@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from experiments import data, environments
-from experiments.data import glue
+from experiments.data.glue import missing as missing_glue_data  # `glue` here is the task's module
 from experiments.data.subwords import documents
 from experiments.record.parent import missing_weights
 from experiments.schema.errors import UserError, suggestion
@@ -51,5 +51,5 @@ def missing(config: RunConfig) -> str | None:
     if config.task == "masked_language_modelling":
         return documents.missing(config.data)
     if config.task == "glue":
-        return glue.missing(config.data, config.glue.name) or missing_weights(config)
+        return missing_glue_data(config.data, config.glue.name) or missing_weights(config)
     return data.missing(config.data)
