@@ -252,4 +252,3 @@ def test_the_chain_from_the_command_line(tmp_path: Path):
     (record,) = (tmp_path / "results" / "records").glob("bert_glue-*/record.json")
     found = json.loads(record.read_text())
     assert found["config"]["inherited"]["source"].startswith("bert_pretrain-adan-mini")
-    assert found["summary"]["accuracy"]["last"] > 60
