@@ -93,6 +93,7 @@ def commands(result: StudyResult) -> str:
     name = result.study.name
     return (
         f"    pip install -e '.[ppo,figures]'\n"
+        f"    mkdir -p runs && cp -r results/records/ppo_* runs/   # to go on from these, not to repeat them\n"
         f"    python run.py table={name} scale=paper      # every run that is missing; can be stopped and taken up\n"
         f"    python scripts/make_tables.py {name}        # this page, the tables and the figures\n"
         f"    python scripts/verify.py results/records/ppo_*\n"
