@@ -1,0 +1,9 @@
+"""Tests share the cores: each of pytest-xdist's workers, and every process that its tests start, has its part of them."""
+
+from __future__ import annotations
+
+import os
+
+workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if workers > 1:  # before anything imports torch
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
