@@ -1,4 +1,4 @@
-"""Tests share the cores: each of pytest-xdist's workers, and every process that its tests start, has its part of them."""
+"""Tests share the cores: each worker of pytest-xdist, and every process that its tests start, has its part of them."""
 
 from __future__ import annotations
 

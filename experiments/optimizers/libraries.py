@@ -30,13 +30,17 @@ def adan(groups: Groups, *, state_dtype: str, **settings: Any) -> Optimizer:
 def adamw(groups: Groups, **settings: Any) -> Optimizer:
     from torch.optim import AdamW
 
-    return _in_one_pass(AdamW, groups, settings)
+    from experiments.optimizers.fused_on_cpu import in_one_pass
+
+    return in_one_pass(AdamW, groups, settings)
 
 
 def adam(groups: Groups, **settings: Any) -> Optimizer:
     from torch.optim import Adam
 
-    return _in_one_pass(Adam, groups, settings)
+    from experiments.optimizers.fused_on_cpu import in_one_pass
+
+    return in_one_pass(Adam, groups, settings)
 
 
 def sgd(groups: Groups, *, asgd_after: int, asgd_metric: str, asgd_average: bool, **settings: Any) -> Optimizer:
@@ -170,25 +174,3 @@ def muon(groups: Groups, **settings: Any) -> Optimizer:
     from experiments.optimizers.muon import MuonWithAdamW
 
     return MuonWithAdamW(groups, **settings)
-
-
-def _in_one_pass(kind: type[Optimizer], groups: Groups, settings: dict[str, Any]) -> Optimizer:
-    """torch's Adam or AdamW; on a CPU in its fused form: left alone it would step tensor by tensor, several times
-    slower."""
-    if any(parameter.device.type != "cpu" for group in groups for parameter in group["params"]):
-        return kind(groups, **settings)
-    optimizer = kind(groups, fused=True, **settings)  # type: ignore[call-arg]
-    optimizer.register_step_pre_hook(_lay_out_gradients)
-    return optimizer
-
-
-def _lay_out_gradients(optimizer: Optimizer, *_: object) -> None:
-    """Lay gradients out as their parameters are: the fused form on a CPU reads both in the order of memory, whatever
-    their strides (torch 2.15; channels_last gradients gave updates of other weights)."""
-    import torch
-
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            gradient = parameter.grad
-            if gradient is not None and gradient.stride() != parameter.stride():
-                parameter.grad = torch.empty_like(parameter).copy_(gradient)

@@ -12,7 +12,7 @@ from experiments.optimizers.schedules import rate_of_update
 from experiments.schema import paths
 from experiments.schema.check import check
 from experiments.schema.compose import compose
-from experiments.schema.epochs import total_updates
+from experiments.schema.epochs import of_run, total_updates
 from experiments.schema.errors import UserError
 from experiments.schema.names import choices
 from experiments.schema.sources import read
@@ -48,7 +48,8 @@ def test_a_recipe_takes_its_steps_and_its_rate_falls_once_a_rollout_to_nothing(r
     config = composed("exp=ppo_hopper", "optim=adam", f"recipe={recipe}", "scale=paper")
     assert config.total_epochs * config.ppo.rollout_steps == steps
     assert total_updates(config) == config.total_epochs * 10 * 32
-    rates = [rate_of_update(config.schedule, 3e-4, update, 320) for update in (1, 320, 321, total_updates(config))]
+    epochs = of_run(config)
+    rates = [rate_of_update(config, epochs, update) for update in (1, 320, 321, total_updates(config))]
     last = 3e-4 / config.total_epochs
     assert rates == pytest.approx([3e-4, 3e-4, 3e-4 - last, last])
 
