@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from multiprocessing.connection import wait
 from typing import Any
 from weakref import WeakSet
 
@@ -109,7 +113,7 @@ def read_ahead(
         num_workers=workers,
         prefetch_factor=4,
         pin_memory=pin_memory,
-        worker_init_fn=_outlive_termination,
+        worker_init_fn=_live_as_long_as_the_run,
     )
     answers: Any = iter(loader)
     _running.add(answers)
@@ -154,11 +158,23 @@ def _stop_workers() -> None:
         _end(answers)
 
 
-def _outlive_termination(_worker: int) -> None:
+def _live_as_long_as_the_run(_worker: int) -> None:
     """A SIGTERM or Ctrl-C that reaches all processes of a run must not take the workers from under its last
-    updates, evaluation and checkpoint. When the run is gone, torch's watchdog in the worker ends it."""
+    updates, evaluation and checkpoint. When the run is gone, even by SIGKILL, they go, too.
+
+    torch's own watchdog looks at the parent's id, and a worker that a fork server started (the default from Python
+    3.14 on) has the server for a parent.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    run = multiprocessing.parent_process()
+    if run is not None:
+        threading.Thread(target=_leave_after, args=(run.sentinel,), daemon=True).start()
+
+
+def _leave_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def _stack(pixels: list[np.ndarray] | np.ndarray) -> Tensor:

@@ -2,6 +2,10 @@ import gc
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.images import ArrayImages, FileImages
 from experiments.data.reading import EvaluationReader, Stream, TrainReader
 from experiments.data.updates import UpdateSamples
+from experiments.schema import paths
 from experiments.schema.config import AugmentationConfig, DataConfig, EvaluationConfig
 from experiments.schema.errors import UserError
 
@@ -58,6 +63,48 @@ def test_workers_survive_a_termination_of_all_processes_and_go_with_their_stream
         assert not set(multiprocessing.active_children()) & set(workers)
     finally:
         gc.enable()
+
+
+KILLED = """
+import multiprocessing, os, signal, sys
+import numpy as np
+from experiments import data
+from experiments.data.augmentation import TrainTransform
+from experiments.data.reading import TrainReader, read_ahead
+from experiments.schema.config import AugmentationConfig, DataConfig
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    mnist = DataConfig("mnist", 10, 1, 4000, 1000, 28, [0.13], [0.31], resize=False)
+    reader = TrainReader(data.load(mnist).train, TrainTransform(AugmentationConfig(), mnist), seed=0)
+    requests = [np.array([[0, index, 0]]) for index in range(1000)]
+    answers = read_ahead(reader, requests, workers=2)
+    next(answers)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("start", ["fork", "forkserver"])
+def test_workers_of_a_run_that_was_killed_go(start, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT)}
+    run = subprocess.run([sys.executable, script, start], env=environment, capture_output=True, text=True, timeout=120)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    workers = list(map(int, run.stdout.split()))
+    assert len(workers) == 2
+    end = time.monotonic() + 60
+    while any(map(is_alive, workers)):
+        assert time.monotonic() < end, "a worker lives on"
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_reading_ends_with_the_run(reader, samples):
