@@ -47,7 +47,7 @@ def fused_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dro
 
 def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, drop: float) -> Tensor:
     """The faster of the two. Torch has no fused kernel on a CPU where the bias has a gradient
-    (results/benchmarks/language.md)."""
+    (scripts/bench_language.py measures both)."""
     fused = query.is_cuda or not bias.requires_grad
     return (fused_attention if fused else plain_attention)(query, key, value, bias, drop)
 

@@ -33,12 +33,12 @@ def hand_over_gradients(optimizer: Optimizer, groups: Sequence[dict[str, Any]]) 
     """Let every step of `optimizer`, which has rows of the parameters in `groups`, use those parameters' gradients."""
     stacked = [parameter for group in groups for parameter in group["params"]]
 
-    def before(optimizer: Optimizer, *_: object) -> None:
-        rows = [row for group in optimizer.param_groups for row in group["params"]]
-        firsts = [group["first_run"] for group in optimizer.param_groups for _ in group["params"]]
-        for index, (row, first) in enumerate(zip(rows, firsts, strict=True)):
-            gradient = stacked[index % len(stacked)].grad
-            row.grad = None if gradient is None else gradient[first : first + len(row)]
+    rows = [(row, group["first_run"]) for group in optimizer.param_groups for row in group["params"]]
+    owners = stacked * (len(rows) // len(stacked))  # every block of rows has its part of each
+
+    def before(*_: object) -> None:
+        for (row, first), owner in zip(rows, owners, strict=True):
+            row.grad = None if owner.grad is None else owner.grad[first : first + len(row)]
 
     def after(*_: object) -> None:
         for parameter in stacked:  # `zero_grad` reaches the rows alone

@@ -19,7 +19,7 @@ from experiments.ppo.stacked_objective import stacked_objective
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import updates_per_epoch
 from experiments.schema.errors import UserError
-from experiments.training.task import EachSeed, Loss, Part
+from experiments.training.task import EachRun, Loss, Part
 
 
 class PPO:
@@ -87,8 +87,8 @@ class PPO:
             evaluation.environment.close()
         done = self.update // self.updates_per_epoch * self.config.ppo.rollout_steps
         return {
-            "episode_return": EachSeed(returns.mean(1).tolist()),
-            "episode_length": EachSeed(lengths.mean(1).tolist()),
+            "episode_return": EachRun(returns.mean(1).tolist()),
+            "episode_length": EachRun(lengths.mean(1).tolist()),
             "environment_steps": done,
         }
 

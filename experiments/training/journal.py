@@ -13,7 +13,7 @@ from experiments.record.timing import Timing
 from experiments.record.trackers import open_tracker
 from experiments.schema.config import RunConfig
 from experiments.training.batched_seeds import together
-from experiments.training.task import EachSeed
+from experiments.training.task import EachRun
 
 
 class Journal:
@@ -91,9 +91,9 @@ class Journals:
             journal.go_back(position, update, **self._facts)
 
     def event(self, kind: str, **values: Any) -> None:
-        """As `Journal.event`; of a value that is `EachSeed` every run gets its own."""
+        """As `Journal.event`; of a value that is `EachRun` every run gets its own."""
         for index, journal in enumerate(self._journals):
-            own = {key: value[index] if isinstance(value, EachSeed) else value for key, value in values.items()}
+            own = {key: value[index] if isinstance(value, EachRun) else value for key, value in values.items()}
             journal.event(kind, **own)
 
     def note(self, kind: str, **values: Any) -> None:

@@ -35,7 +35,7 @@ from experiments.training.journal import Journals
 from experiments.training.precision import autocast, gradient_scaler, prepare
 from experiments.training.progress import RunProgress
 from experiments.training.step import NonFiniteLoss, Step, first_non_finite
-from experiments.training.task import EachSeed, Part, Task
+from experiments.training.task import EachRun, Part, Task
 from experiments.verdict.curves import on_track
 
 Member = tuple[RunConfig, RunDirectory]
@@ -196,16 +196,16 @@ class Run:
     def _begin(self) -> None:
         self.journal.event(
             "begin",
-            config_digest=EachSeed(config_digest(member) for member, _ in self.members),
-            seed=EachSeed(self.seeds),
+            config_digest=EachRun(config_digest(member) for member, _ in self.members),
+            seed=EachRun(self.seeds),
             parameters=sum(parameter.numel() for parameter in self.task.module.parameters()) // len(self.seeds),
             total_updates=self.total_updates,
             updates_per_epoch=self.epochs.for_event,
         )
 
     def _end_epoch(self, epoch: int) -> None:
-        mean_loss = EachSeed(total / self.epoch_count for total in self.epoch_loss)
-        self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=EachSeed(self.rates))
+        mean_loss = EachRun(total / self.epoch_count for total in self.epoch_loss)
+        self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=EachRun(self.rates))
         self.epoch_loss, self.epoch_count = [0.0] * len(self.seeds), 0
         self.journal.epoch(epoch, self.update, self.samples)
         self.samples = 0
@@ -238,7 +238,7 @@ class Run:
         status = "finished" if self.update == self.total_updates else "partial"
         if not self.journal.writes:
             return Outcome(status)
-        digests = EachSeed(map(checkpoint.parameters_digest, self._modules()))
+        digests = EachRun(map(checkpoint.parameters_digest, self._modules()))
         if status == "finished":
             epoch = self.config.total_epochs - 1
             self.journal.event("end", epoch=epoch, update=self.update, status=status, parameters_digest=digests)
@@ -333,6 +333,6 @@ def _listed(value: Any) -> list[Any]:
 
 def _shown(metric: Any) -> str:
     """A metric as text; of several seeds, the mean."""
-    values = metric if isinstance(metric, EachSeed) else [metric]
+    values = metric if isinstance(metric, EachRun) else [metric]
     number = sum(values) / len(values)
     return f"{number:,}" if isinstance(metric, int) else f"{number:.4g}{' (mean)' if len(values) > 1 else ''}"

@@ -32,7 +32,7 @@ class Loss:
     sum: Tensor
 
 
-class EachSeed(tuple):
+class EachRun(tuple):
     """One value for each run of a batch, in their order: for each seed, and where rates differ for each rate's."""
 
 
@@ -57,7 +57,7 @@ class Task(Protocol):
         """Run `module` (`self.module`, perhaps wrapped by DDP or compiled) on one micro-batch."""
 
     def evaluate(self, module: nn.Module) -> dict[str, Any]:
-        """Metrics on held-out data, summed over all ranks: the same answer on each; `EachSeed` where seeds differ.
+        """Metrics on held-out data, summed over all ranks: the same answer on each; `EachRun` where seeds differ.
         Calls `module.eval()`."""
 
     def manifest(self) -> dict[str, Any]:
