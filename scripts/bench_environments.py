@@ -28,6 +28,7 @@ from experiments.environments import check, make, names
 from experiments.environments.normalization import ObservationNormalizer, RewardNormalizer
 from experiments.environments.simulator import load_model, quiet_compiler
 from experiments.environments.vector_environment import VectorEnvironment
+from experiments.record.provenance import cpu_name
 
 PHYSICS, OURS, NORMALISED = "physics alone (mujoco.rollout)", "ours", "ours, normalised"
 GYMNASIUM, ENVPOOL = "gymnasium, plain loop", "envpool"
@@ -195,13 +196,6 @@ def heading(arguments: argparse.Namespace) -> list[str]:
         "| normalised - physics | gymnasium / ours |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-
-
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    found = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return found[0] if found else platform.processor() or platform.machine()
 
 
 def main() -> None:

@@ -9,12 +9,16 @@ arguments are overrides of run.py, after the part's own.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
+import shlex
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,7 @@ from plain_transformer_xl import einsum_attention, never_fused
 
 from experiments import tasks
 from experiments.models.transformer_xl import Reading
+from experiments.record.provenance import cpu_name
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
 from experiments.schema.check import check
@@ -44,13 +49,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="interleaved pairs")
     parser.add_argument("--updates", type=int, default=6, help="updates a side and round")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, help="write the table there, too")
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {platform.machine()}, {arguments.threads} thread(s)", *arguments.overrides)
+    lines = _heading(arguments)
+    print("\n".join(lines), flush=True)
     for name in arguments.parts:
         with PARTS[name](arguments.overrides) as (ours, plain, tokens):
-            _report(name, *_times(ours, plain, arguments.rounds, arguments.updates), tokens)
+            lines.append(_row(name, *_times(ours, plain, arguments.rounds, arguments.updates), tokens))
+        print(lines[-1], flush=True)
+    if arguments.output is not None:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text("\n".join(lines) + "\n")
 
 
 @contextmanager
@@ -169,12 +180,34 @@ def _times(ours: Perform, plain: Perform, rounds: int, updates: int) -> tuple[li
     return times[ours], times[plain]
 
 
-def _report(name: str, ours: list[float], plain: list[float], tokens: float) -> None:
+def _row(name: str, ours: list[float], plain: list[float], tokens: float) -> str:
+    """A line of the table: medians of both sides, and the median, least and greatest ratio of a round."""
     ratios = [theirs / own for own, theirs in zip(ours, plain, strict=True)]
-    for side, seconds in (("ours", ours), ("plain", plain)):
+    cells = [name]
+    for seconds in (ours, plain):
         median = statistics.median(seconds)
-        print(f"{name} {side:<6} {1e3 * median:.1f} ms of processor time an update, {tokens / median:,.0f} tokens/s")
-    print(f"{name} ratio  {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}, n={len(ratios)})")
+        cells.append(f"{1e3 * median:.1f} ms, {tokens / median:,.0f} tokens/s")
+    cells.append(f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    cells.append((PARTS[name].__doc__ or "").split(".")[0])
+    return "| " + " | ".join(cells) + " |"
+
+
+def _heading(arguments: argparse.Namespace) -> list[str]:
+    versions = ", ".join(f"{package} {version(package)}" for package in ("torch", "transformers"))
+    return [
+        "# Speed of the language tasks",
+        "",
+        f"Processor time of one update, medians of {arguments.rounds} interleaved rounds of {arguments.updates} "
+        "updates; ratio: plain over ours, so that more than 1 means that ours is faster (median, least and greatest of "
+        "a round). "
+        f"{cpu_name()}, {os.cpu_count()} logical CPUs, {arguments.threads} thread(s), load {os.getloadavg()[0]:.1f} at "
+        f"the start, Python {platform.python_version()}, {versions}.",
+        "",
+        " ".join(["`python scripts/bench_language.py", *map(shlex.quote, sys.argv[1:])]) + "`",
+        "",
+        "| part | ours | plain | plain / ours | what |",
+        "|---|---|---|---|---|",
+    ]
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from adan import Adan
+from experiments.record.provenance import cpu_name
 
 MEMORY_LIMIT = Path(__file__).with_name("memory_limit.cpp")
 BYTES_OF_ADAN, BYTES_OF_A_COPY = 44, 8
@@ -304,12 +305,6 @@ def heading(arguments: argparse.Namespace) -> list[str]:
         f"{versions}; ours ran `{kernel}`.",
         "",
     ]
-
-
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main() -> None:

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_environments import cpu_name
 from ppo_trainers import PARTS, PHYSICS, STEPS, PlainTrainer, StableBaselines3, Suite
+
+from experiments.record.provenance import cpu_name
 
 PLAIN, PEER, PEER_PACKAGE = "plain, adam", "stable-baselines3, adam", "stable_baselines3"
 LEAST_RATIO = {"HalfCheetah": 7.0, "Hopper": 4.7, "Walker2d": 4.0, "Ant": 2.9}  # of ours with Adam to the plain one

@@ -89,7 +89,7 @@ def hardware(accelerator: Any = None) -> dict[str, Any]:
     """The machine: `cpu` model, `cores` this process may use, `memory_bytes`, `accelerator` as the caller names it,
     `platform` (system, release, machine)."""
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "accelerator": accelerator,
@@ -97,7 +97,8 @@ def hardware(accelerator: Any = None) -> dict[str, Any]:
     }
 
 
-def _cpu_model() -> str:
+def cpu_name() -> str:
+    """The model of the processor, as the system calls it."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
