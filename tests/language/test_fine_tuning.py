@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from scipy import stats
 from sklearn import metrics
 
 from experiments.data import glue
+from experiments.data.subwords import tokenizer
 from experiments.launch import plan
 from experiments.record.verify import verify
 from experiments.schema.config import DataConfig
@@ -75,10 +78,6 @@ def test_damaged_weights_of_a_parent_are_not_taken(fine_tuning, parent):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, documents) -> Path:
     """A tiny BERT, another architecture than ours, as transformers saves it."""
-    import transformers
-
-    from experiments.data.subwords import tokenizer
-
     folder = tmp_path_factory.mktemp("bert")
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     config = transformers.BertConfig(vocab_size=300, max_position_embeddings=40, **sizes)
@@ -107,6 +106,42 @@ def test_any_checkpoint_folder_can_be_fine_tuned(fine_tuning, checkpoint, train)
     again = Glue(config, Part(micro_batch=16))
     assert parameters_digest(again.module) == parameters_digest(task.module), "the new head is drawn from the seed"
     assert train(config).record()["config"]["init"] == "<local>"
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(fine_tuning, checkpoint, documents, tmp_path: Path):
+    """Each of these would train, or die in the midst of it: with random weights, on no words, beyond the tables."""
+
+    def refused(message: str, *choices: str, **changed: int) -> None:
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        described = json.loads((checkpoint / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(described | changed))
+        shutil.copy(checkpoint / "model.safetensors", folder)
+        with pytest.raises(UserError, match=message):
+            Glue(fine_tuning(f"init={folder}", *choices), Part(micro_batch=16))
+
+    own = f"text.tokenizer={checkpoint}"
+    refused("text.tokenizer=.*: no folder with a tokenizer; give text.tokenizer=FOLDER of the model's own")
+    refused("has no bert.embeddings.position_embeddings.weight of the shape", own, max_position_embeddings=80)
+    refused("text.sequence_length=41: the model has 40 positions; did you mean .*=40", own, "text.sequence_length=41")
+    larger = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.train(documents, 310))
+    larger.save_pretrained(tmp_path / "larger")
+    refused("the tokenizer has 310 entries, but the model 300 words", f"text.tokenizer={tmp_path / 'larger'}")
+
+
+def test_positions_of_a_parent_count_from_its_padding(fine_tuning, parent):
+    with pytest.raises(UserError, match=r"text\.sequence_length=33: the model has 32 positions"):
+        Glue(fine_tuning(f"parent={parent.path}", "text.sequence_length=33"), Part(micro_batch=16))
+
+
+def test_a_checkpoint_without_a_padding_token_can_be_fine_tuned(fine_tuning, checkpoint, tmp_path: Path):
+    sizes = {"vocab_size": 300, "n_positions": 40, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    config = transformers.GPT2Config(**sizes, bos_token_id=0, eos_token_id=2)
+    assert config.pad_token_id is None
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    task = Glue(fine_tuning(f"init={tmp_path}", f"text.tokenizer={checkpoint}"), Part(micro_batch=16))
+    (batch,) = task.micro_batches(1)
+    assert task.loss(task.module, batch).sum.isfinite() and task.module.config.pad_token_id == 2
 
 
 @pytest.mark.parametrize(("world_size", "micro_batch"), [(1, 2), (2, 8)])
