@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from experiments import tasks
 from experiments.launch.seed_batches import require_elementwise
 from experiments.schema.config import RunConfig
+from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
 
 
 def dispatch(configs: Sequence[RunConfig]) -> int:
-    """Do what `configs` ask for. Raises UserError before any run when data is missing."""
+    """Do what `configs` ask for; two cells that are the same run count once. Raises UserError before any run when data
+    is missing."""
+    configs = list({(config_digest(config), config.seed): config for config in configs}.values())
     if configs[0].launch.name == "plan":
         from experiments.launch import plan
 

@@ -122,7 +122,7 @@ class Glue:
     def _batch(self, split: str, rows: np.ndarray) -> Batch:
         encoded = [self.encoded[split][row] for row in rows.tolist()]
         longest = max(len(ids) for ids, _ in encoded)
-        padding = self.module.config.pad_token_id
+        padding = getattr(self.module.config, "pad_token_id", None) or 0
         tokens = np.full((len(rows), longest), padding, dtype=np.int64)
         kinds, real = np.zeros_like(tokens), np.zeros_like(tokens)
         for row, (ids, parts) in enumerate(encoded):
@@ -187,8 +187,8 @@ def _from_checkpoint(config: RunConfig) -> tuple[nn.Module, Tokenizer]:
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"init={config.init}: {error}") from error
     encoder = {name for name in module.state_dict() if name.startswith(f"{module.base_model_prefix}.")}
-    absent = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
-    if absent := sorted(name for name in encoder & absent if ".pooler." not in name):
+    random = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    if absent := sorted(name for name in encoder & random if ".pooler." not in name):
         raise UserError(
             f"init={config.init}: the checkpoint has no {absent[0]} of the shape that its config.json says, it is of "
             "another architecture"
