@@ -7,7 +7,9 @@ import json
 import pytest
 
 from experiments import tasks
+from experiments.launch.dispatch import require_data
 from experiments.record.run_directory import RunDirectory
+from experiments.schema.compose import compose
 from experiments.schema.errors import UserError
 from experiments.schema.typed import to_dict
 
@@ -85,6 +87,13 @@ def test_at_mini_scale_the_newest_finished_run_of_the_optimizer_is_taken(fine_tu
     assert f"parent={pretrained.name}: the newest finished bert_pretrain by adan" in capsys.readouterr().err
     assert not fine_tuning("optim=adam").inherited.weights
     assert tasks.missing(fine_tuning()) is None
+
+
+@pytest.mark.parametrize(("exp", "own"), [("bert_glue", False), ("bert_pretrain", True), ("ptb_lstm_1", True)])
+def test_mini_scale_is_said_to_bring_its_own_data_where_it_does(exp, own):
+    with pytest.raises(UserError, match=f"scale=paper of exp={exp}: ") as raised:
+        require_data(compose([f"exp={exp}", "scale=paper", *["task.name=RTE"][: exp == "bert_glue"]]))
+    assert ("scale=mini brings its own" in str(raised.value)) is own
 
 
 @pytest.mark.parametrize(
