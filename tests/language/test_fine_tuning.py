@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,7 @@ from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
 from experiments.tasks.glue import Glue
 from experiments.tasks.glue_metrics import in_percent
+from experiments.training import parallel
 from experiments.training.checkpoint import load_newest, parameters_digest
 from experiments.training.task import Part
 
@@ -156,6 +158,32 @@ def test_loss_and_metrics_do_not_depend_on_the_split(fine_tuning, checkpoint, wo
     assert sum(loss.item() for loss in found) == pytest.approx(expected.item(), rel=1e-12)
 
 
+def test_every_held_out_sample_is_predicted_once_whatever_the_ranks(fine_tuning, checkpoint, monkeypatch):
+    config = fine_tuning(f"init={checkpoint}", "precision=fp64", "evaluation.batch_size=3")
+    sums: list[np.ndarray] = []
+    monkeypatch.setattr(parallel, "sum_over_ranks", lambda values, device: sums.append(np.array(values)) or values)
+    for rank, world_size in ((0, 1), (0, 3), (1, 3), (2, 3)):
+        task = Glue(config, Part(rank, world_size, micro_batch=1))
+        with torch.no_grad():  # always says 1
+            task.module.classifier.bias.copy_(torch.tensor([0.0, 9.0]))
+        task.evaluate(task.module.double())
+    whole, *parts = sums
+    assert whole[:-1].tolist() == [1.0] * 20
+    np.testing.assert_allclose(sum(parts), whole, rtol=1e-12)
+
+
+def test_a_run_that_stopped_ends_like_one_that_did_not(fine_tuning, checkpoint, train, runs):
+    ends = []
+    for name, stops in (("whole", [None]), ("pieces", ["stop_at=4", None])):
+        for stop in stops:
+            directory = train(fine_tuning(f"init={checkpoint}", *[stop] * bool(stop)))
+        assert verify(directory.path) == []
+        ends.append(directory.record())
+        directory.path.rename(runs.with_name(name))
+    for key in ("summary", "events", "parameters_digest"):
+        assert ends[0][key] == ends[1][key]
+
+
 def test_metrics_are_those_of_glue():
     labels, predictions = np.array([1.0, 1, 0, 0, 1, 0]), np.array([1.0, 0, 0, 1, 1, 0])
     assert in_percent("accuracy", labels, predictions) == pytest.approx(100 * 4 / 6)
@@ -198,6 +226,34 @@ def test_official_files_are_read(tmp_path: Path, name):
     assert set(data.held_out) == ({"matched", "mismatched"} if name == "MNLI" else {"held_out"})
     assert data.incomplete == (2 if name == "QQP" else 0)
     assert data.train.texts[1] == {"CoLA": ('Work"s it.',), "QQP": ("E?", "F?")}.get(name, ("C.", "D."))
+
+
+TABLES = {
+    "RTE": ("rte", {"sentence1": ["A.", "C."], "sentence2": ["B.", "D."], "label": [1, 0]}, [1, 0]),
+    "STS-B": ("stsb", {"sentence1": ["A.", "C."], "sentence2": ["B.", "D."], "label": [3.8, 0.0]}, [0.76, 0]),
+    "MNLI": ("mnli", {"premise": ["A.", "C."], "hypothesis": ["B.", "D."], "label": [1, 2]}, [1, 2]),
+    "SST-2": ("sst2", {"sentence": ["A.", "C."], "label": [1, 0]}, [1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_hubs_tables_are_read(tmp_path: Path, name):
+    """A folder with the configurations, splits and columns of nyu-mll/glue, whose test sets have no labels."""
+    configuration, columns, labels = TABLES[name]
+    held_out = ["validation_matched", "validation_mismatched"] if name == "MNLI" else ["validation"]
+    files = [{"split": split, "path": f"{configuration}/{split}.parquet"} for split in ("train", *held_out, "test")]
+    (tmp_path / configuration).mkdir()
+    for file in files:
+        table = {**columns, **({"label": [-1, -1]} if file["split"] == "test" else {}), "idx": [0, 1]}
+        datasets.Dataset.from_dict(table).to_parquet(tmp_path / file["path"])
+    described = {"configs": [{"config_name": configuration, "data_files": files}, {"config_name": "other"}]}
+    (tmp_path / "README.md").write_text(f"---\n{json.dumps(described)}\n---\n")
+    place = {"hub": str(tmp_path), "cache": str(tmp_path / "cache")}
+    data = glue.load(DataConfig("glue", **place, train_size=2, test_size=2 * len(held_out)), name)
+    assert data.train.labels.tolist() == labels and data.train.texts[0] == (
+        ("A.", "B.") if len(columns) > 2 else ("A.",)
+    )
+    assert set(data.held_out) == ({"matched", "mismatched"} if name == "MNLI" else {"held_out"})
 
 
 @pytest.mark.parametrize(
