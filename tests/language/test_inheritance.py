@@ -64,6 +64,12 @@ def test_an_unknown_parent_is_answered_with_the_nearest_run(fine_tuning, pretrai
         fine_tuning(f"parent={pretrained.name}x")
 
 
+def test_runs_that_are_no_parents_are_not_offered(fine_tuning, pretrained, runs):
+    RunDirectory.open_or_create(runs, fine_tuning())
+    with pytest.raises(UserError, match=f"choose from: {pretrained.name}$|did you mean '{pretrained.name}'"):
+        fine_tuning("parent=bert")
+
+
 def test_another_architecture_is_refused(fine_tuning, pretrained):
     sealed(pretrained)
     with pytest.raises(UserError, match=r"has model.arguments.hidden_size=16, this run \(scale=mini\) 32"):
