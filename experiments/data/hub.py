@@ -14,6 +14,8 @@ from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
 
 HELD_OUT = ("validation", "val", "test")
+SCRIPT = "scripts are no longer supported"  # what datasets from version 4 on says of a repository that is a program
+CONVERTED = "refs/convert/parquet"  # the hub's branch with such a repository's tables, a folder for each configuration
 
 
 def load(config: DataConfig) -> DataSet:
@@ -35,7 +37,7 @@ def load(config: DataConfig) -> DataSet:
 
 def tables(config: DataConfig, configuration: str = "") -> Any:
     """All splits of `config.hub` by name. `configuration` is one of several that a repository may have, unless
-    `repository:configuration` names it.
+    `repository:configuration` names it. Of a repository that is a program (Penn Treebank's), those that the hub keeps.
 
     Raises UserError when the library is absent or the repository cannot be loaded.
     """
@@ -45,8 +47,14 @@ def tables(config: DataConfig, configuration: str = "") -> Any:
 
     hub = config.hub or ""
     repository, _, named = (hub, "", "") if Path(hub).is_dir() else hub.partition(":")
+    chosen = named or configuration or None
     try:
-        return datasets.load_dataset(repository, named or configuration or None, cache_dir=config.cache)
+        try:
+            return datasets.load_dataset(repository, chosen, cache_dir=config.cache)
+        except RuntimeError as error:
+            if SCRIPT not in str(error):
+                raise
+        return datasets.load_dataset(repository, data_dir=chosen, cache_dir=config.cache, revision=CONVERTED)
     except Exception as error:  # the library raises a dozen kinds, from requests' to its own
         raise UserError(f"data.hub={config.hub}: {type(error).__name__}: {error}") from error
 

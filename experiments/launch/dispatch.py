@@ -9,12 +9,18 @@ from collections.abc import Sequence
 
 from experiments import tasks
 from experiments.launch.seed_batches import require_elementwise
+from experiments.schema import paths
+from experiments.schema.check import IN_PACKAGES
 from experiments.schema.config import RunConfig
+from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
+from experiments.schema.sources import read
 
 
 def dispatch(configs: Sequence[RunConfig]) -> int:
-    """Do what `configs` ask for. Raises UserError before any run when data is missing."""
+    """Do what `configs` ask for; two cells that are the same run count once. Raises UserError before any run when data
+    is missing."""
+    configs = list({(config_digest(config), config.seed): config for config in configs}.values())
     if configs[0].launch.name == "plan":
         from experiments.launch import plan
 
@@ -34,5 +40,6 @@ def require_data(configs: Sequence[RunConfig]) -> None:
     """Raise UserError for the first configuration whose data is not there."""
     for config in configs:
         if problem := tasks.missing(config):
-            other = ", and scale=mini brings its own" if config.scale != "mini" else ""
+            mini = read(paths.CONFIGS / "exp" / f"{config.exp}.yaml").get("mini", {}).get("data")
+            other = ", and scale=mini brings its own" if config.scale != "mini" and mini in IN_PACKAGES else ""
             raise UserError(f"scale={config.scale} of exp={config.exp}: {problem}; `launch=plan` needs no data{other}")

@@ -37,6 +37,13 @@ class Plan:
         return sum(map(math.prod, self.shapes.values()))
 
     @property
+    def n_layer_parameters(self) -> int | None:
+        """Those of a language model's layers: without embedding and softmax, as Transformer-XL's logs count them."""
+        if not self.config.data.vocabulary:
+            return None
+        return sum(math.prod(shape) for name, shape in self.shapes.items() if name.startswith("layers."))
+
+    @property
     def total_updates(self) -> int:
         return self.epochs.total_updates
 
@@ -100,6 +107,7 @@ class Plan:
             "scale": config.scale,
             "seed": config.seed,
             "n_parameters": self.n_parameters,
+            "n_layer_parameters": self.n_layer_parameters,
             "epochs": config.total_epochs,
             f"nominal_{nominal.unit}": nominal.count,
             "updates_per_epoch": self.epochs.for_event,

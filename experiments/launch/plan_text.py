@@ -74,6 +74,7 @@ def _cost(plan: Plan) -> dict[str, str]:
     if config.task == "ppo":
         steps = config.ppo.rollout_steps * config.total_epochs
         source = f"{config.ppo.game}, {steps:,} environment steps, engine {config.ppo.engine}"
+    layers = "" if plan.n_layer_parameters is None else f", {plan.n_layer_parameters:,} without embeddings"
     nominal = budget_of(vars(config))
     if nominal.unit == UPDATES:
         every = f"evaluated every {config.evaluation.every:,}, saved every {config.checkpoint.every:,}"
@@ -85,9 +86,9 @@ def _cost(plan: Plan) -> dict[str, str]:
             "updates": f"{plan.total_updates:,} ({_range(plan.epochs.updates)} an epoch)",
         }
     return {
-        "parameters": f"{plan.n_parameters:,}",
+        "parameters": f"{plan.n_parameters:,}{layers}",
         **length,
-        "sequences" if config.segments.length else "samples": f"{plan.total_samples:,}",
+        _terms(config): f"{plan.total_samples:,}",
         "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",
         "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}",
         **{f"rate at update {update}": f"{rate:g}" for update, rate in plan.as_dict()["lr_at"].items()},
@@ -95,6 +96,13 @@ def _cost(plan: Plan) -> dict[str, str]:
         "data": f"{config.data.name}, {source}",
         "digest": plan.as_dict()["config_digest"][:12],
     }
+
+
+def _terms(config: RunConfig) -> str:
+    """What a run's samples are."""
+    if config.bptt.length:
+        return "targets"
+    return "sequences" if config.segments.length else "samples"
 
 
 def _samples(config: RunConfig) -> str:

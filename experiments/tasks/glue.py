@@ -51,6 +51,7 @@ class Glue:
         self.data = glue.load(config.data, config.glue.name)
         reseed(derive(config.seed, "initialisation"))
         self.module, self.tokenizer = _from_parent(config) if config.parent else _from_checkpoint(config)
+        _refuse_what_does_not_fit(self.module, self.tokenizer.get_vocab_size(), config.text.sequence_length)
         self.module.to(part.device)
         self.encoded = {name: self._encode(split) for name, split in self._splits().items()}
         self.passes = Passes(config.seed, len(self.data.train), config.global_batch_size)
@@ -186,10 +187,32 @@ def _from_checkpoint(config: RunConfig) -> tuple[nn.Module, Tokenizer]:
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"init={config.init}: {error}") from error
     encoder = {name for name in module.state_dict() if name.startswith(f"{module.base_model_prefix}.")}
-    absent = sorted(name for name in encoder & set(report["missing_keys"]) if ".pooler." not in name)
-    if absent:
-        raise UserError(f"init={config.init}: the checkpoint has no {absent[0]}, it is of another architecture")
+    random = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    if absent := sorted(name for name in encoder & random if ".pooler." not in name):
+        raise UserError(
+            f"init={config.init}: the checkpoint has no {absent[0]} of the shape that its config.json says, it is of "
+            "another architecture"
+        )
+    if getattr(module.config, "pad_token_id", None) is None:  # GPT's kin, which classify the last token before it
+        end = getattr(module.config, "eos_token_id", None)
+        module.config.pad_token_id = end if isinstance(end, int) else 0
     return module, _limited(tokenizer.load(place), config)
+
+
+def _refuse_what_does_not_fit(module: Any, words: int, length: int) -> None:
+    """Raise UserError for more words or longer sequences than the model has embeddings for."""
+    known = module.get_input_embeddings().num_embeddings
+    if words > known:
+        raise UserError(f"the tokenizer has {words} entries, but the model {known} words: it is another model's")
+    for name, part in module.named_modules():
+        if name.endswith("position_embeddings") and isinstance(part, nn.Embedding):
+            # RoBERTa counts positions from the padding token's id + 1.
+            positions = part.num_embeddings - (0 if part.padding_idx is None else part.padding_idx + 1)
+            if length > positions:
+                raise UserError(
+                    f"text.sequence_length={length}: the model has {positions} positions; did you mean "
+                    f"text.sequence_length={positions}?"
+                )
 
 
 def _limited(chosen: Tokenizer, config: RunConfig) -> Tokenizer:

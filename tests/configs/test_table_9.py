@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from config_files import EXPERIMENTS, REPORTED, TABLES
 
+from experiments.launch import plan
 from experiments.optimizers.schedules import rate_of_update
 from experiments.schema.check import check
 from experiments.schema.compose import compose
@@ -42,6 +43,13 @@ def test_rates_are_those_of_the_logs(line):
 def test_the_first_update_has_the_peak_rate(arguments):
     config = paper(*arguments)
     assert rate_of_update(config, of_run(config), 1) == config.optim["lr"]
+
+
+def test_the_plan_counts_parameters_as_the_logs_do(capsys):
+    made = plan.make(paper())
+    assert (made.n_parameters, made.n_layer_parameters) == (151_107_538, 41_066_400)
+    assert plan.show([made.config]) == 0
+    assert "151,107,538, 41,066,400 without embeddings" in capsys.readouterr().out
 
 
 def test_the_rest_of_the_released_arguments():

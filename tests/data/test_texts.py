@@ -72,6 +72,24 @@ def test_both_names_of_files_and_the_hub_give_the_same_tokens(wikitext, tmp_path
     assert third["source"] == "Hugging Face data set hub"
 
 
+def test_of_a_repository_that_is_a_program_the_hubs_own_tables_are_read(wikitext, tmp_path, monkeypatch):
+    """As ptb-text-only/ptb_text_only is one, by the library's real error and the folders of the hub's branch."""
+    for split, name in (("train", "train"), ("valid", "validation"), ("test", "test")):
+        folder = tmp_path / "branch" / "penn_treebank" / name
+        folder.mkdir(parents=True)
+        datasets.Dataset.from_dict({"sentence": LINES[split]}).to_parquet(folder / "0000.parquet")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "texts.py").touch()
+    load = datasets.load_dataset
+
+    def on_the_hub(place, *arguments, revision=None, **keywords):
+        return load(str(tmp_path / "branch") if revision == "refs/convert/parquet" else place, *arguments, **keywords)
+
+    monkeypatch.setattr(datasets, "load_dataset", on_the_hub)
+    corpus = text.load(wikitext(hub=str(tmp_path / "texts"), cache=str(tmp_path / "cache")))
+    assert decoded(corpus, "valid") == "the cat sat <eos> too <eos>"
+
+
 def test_a_text_that_is_not_the_published_one_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"ptb: folder .*: the train text has md5 .*, expected f26c4b92"):
         text.load(config_of("ptb", root=write(tmp_path, "ptb.{split}.txt")))

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
+import transformers
 from scipy import stats
 from sklearn import metrics
 
 from experiments.data import glue
+from experiments.data.subwords import tokenizer
 from experiments.launch import plan
 from experiments.record.verify import verify
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
 from experiments.tasks.glue import Glue
 from experiments.tasks.glue_metrics import in_percent
+from experiments.training import parallel
 from experiments.training.checkpoint import load_newest, parameters_digest
 from experiments.training.task import Part
 
@@ -75,10 +80,6 @@ def test_damaged_weights_of_a_parent_are_not_taken(fine_tuning, parent):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, documents) -> Path:
     """A tiny BERT, another architecture than ours, as transformers saves it."""
-    import transformers
-
-    from experiments.data.subwords import tokenizer
-
     folder = tmp_path_factory.mktemp("bert")
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     config = transformers.BertConfig(vocab_size=300, max_position_embeddings=40, **sizes)
@@ -109,6 +110,42 @@ def test_any_checkpoint_folder_can_be_fine_tuned(fine_tuning, checkpoint, train)
     assert train(config).record()["config"]["init"] == "<local>"
 
 
+def test_a_checkpoint_that_does_not_fit_is_refused(fine_tuning, checkpoint, documents, tmp_path: Path):
+    """Each of these would train, or die in the midst of it: with random weights, on no words, beyond the tables."""
+
+    def refused(message: str, *choices: str, **changed: int) -> None:
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        described = json.loads((checkpoint / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(described | changed))
+        shutil.copy(checkpoint / "model.safetensors", folder)
+        with pytest.raises(UserError, match=message):
+            Glue(fine_tuning(f"init={folder}", *choices), Part(micro_batch=16))
+
+    own = f"text.tokenizer={checkpoint}"
+    refused("text.tokenizer=.*: no folder with a tokenizer; give text.tokenizer=FOLDER of the model's own")
+    refused("has no bert.embeddings.position_embeddings.weight of the shape", own, max_position_embeddings=80)
+    refused("text.sequence_length=41: the model has 40 positions; did you mean .*=40", own, "text.sequence_length=41")
+    larger = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.train(documents, 310))
+    larger.save_pretrained(tmp_path / "larger")
+    refused("the tokenizer has 310 entries, but the model 300 words", f"text.tokenizer={tmp_path / 'larger'}")
+
+
+def test_positions_of_a_parent_count_from_its_padding(fine_tuning, parent):
+    with pytest.raises(UserError, match=r"text\.sequence_length=33: the model has 32 positions"):
+        Glue(fine_tuning(f"parent={parent.path}", "text.sequence_length=33"), Part(micro_batch=16))
+
+
+def test_a_checkpoint_without_a_padding_token_can_be_fine_tuned(fine_tuning, checkpoint, tmp_path: Path):
+    sizes = {"vocab_size": 300, "n_positions": 40, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    config = transformers.GPT2Config(**sizes, bos_token_id=0, eos_token_id=2)
+    assert config.pad_token_id is None
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    task = Glue(fine_tuning(f"init={tmp_path}", f"text.tokenizer={checkpoint}"), Part(micro_batch=16))
+    (batch,) = task.micro_batches(1)
+    assert task.loss(task.module, batch).sum.isfinite() and task.module.config.pad_token_id == 2
+
+
 @pytest.mark.parametrize(("world_size", "micro_batch"), [(1, 2), (2, 8)])
 def test_loss_and_metrics_do_not_depend_on_the_split(fine_tuning, checkpoint, world_size, micro_batch):
     config = fine_tuning(f"init={checkpoint}", "precision=fp64")
@@ -119,6 +156,32 @@ def test_loss_and_metrics_do_not_depend_on_the_split(fine_tuning, checkpoint, wo
     found = [part.loss(whole.module, batch).sum for part in parts for batch in part.micro_batches(2)]
     assert len(found) == 16 // micro_batch
     assert sum(loss.item() for loss in found) == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_every_held_out_sample_is_predicted_once_whatever_the_ranks(fine_tuning, checkpoint, monkeypatch):
+    config = fine_tuning(f"init={checkpoint}", "precision=fp64", "evaluation.batch_size=3")
+    sums: list[np.ndarray] = []
+    monkeypatch.setattr(parallel, "sum_over_ranks", lambda values, device: sums.append(np.array(values)) or values)
+    for rank, world_size in ((0, 1), (0, 3), (1, 3), (2, 3)):
+        task = Glue(config, Part(rank, world_size, micro_batch=1))
+        with torch.no_grad():  # always says 1
+            task.module.classifier.bias.copy_(torch.tensor([0.0, 9.0]))
+        task.evaluate(task.module.double())
+    whole, *parts = sums
+    assert whole[:-1].tolist() == [1.0] * 20
+    np.testing.assert_allclose(sum(parts), whole, rtol=1e-12)
+
+
+def test_a_run_that_stopped_ends_like_one_that_did_not(fine_tuning, checkpoint, train, runs):
+    ends = []
+    for name, stops in (("whole", [None]), ("pieces", ["stop_at=4", None])):
+        for stop in stops:
+            directory = train(fine_tuning(f"init={checkpoint}", *[stop] * bool(stop)))
+        assert verify(directory.path) == []
+        ends.append(directory.record())
+        directory.path.rename(runs.with_name(name))
+    for key in ("summary", "events", "parameters_digest"):
+        assert ends[0][key] == ends[1][key]
 
 
 def test_metrics_are_those_of_glue():
@@ -163,6 +226,34 @@ def test_official_files_are_read(tmp_path: Path, name):
     assert set(data.held_out) == ({"matched", "mismatched"} if name == "MNLI" else {"held_out"})
     assert data.incomplete == (2 if name == "QQP" else 0)
     assert data.train.texts[1] == {"CoLA": ('Work"s it.',), "QQP": ("E?", "F?")}.get(name, ("C.", "D."))
+
+
+TABLES = {
+    "RTE": ("rte", {"sentence1": ["A.", "C."], "sentence2": ["B.", "D."], "label": [1, 0]}, [1, 0]),
+    "STS-B": ("stsb", {"sentence1": ["A.", "C."], "sentence2": ["B.", "D."], "label": [3.8, 0.0]}, [0.76, 0]),
+    "MNLI": ("mnli", {"premise": ["A.", "C."], "hypothesis": ["B.", "D."], "label": [1, 2]}, [1, 2]),
+    "SST-2": ("sst2", {"sentence": ["A.", "C."], "label": [1, 0]}, [1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_hubs_tables_are_read(tmp_path: Path, name):
+    """A folder with the configurations, splits and columns of nyu-mll/glue, whose test sets have no labels."""
+    configuration, columns, labels = TABLES[name]
+    held_out = ["validation_matched", "validation_mismatched"] if name == "MNLI" else ["validation"]
+    files = [{"split": split, "path": f"{configuration}/{split}.parquet"} for split in ("train", *held_out, "test")]
+    (tmp_path / configuration).mkdir()
+    for file in files:
+        table = {**columns, **({"label": [-1, -1]} if file["split"] == "test" else {}), "idx": [0, 1]}
+        datasets.Dataset.from_dict(table).to_parquet(tmp_path / file["path"])
+    described = {"configs": [{"config_name": configuration, "data_files": files}, {"config_name": "other"}]}
+    (tmp_path / "README.md").write_text(f"---\n{json.dumps(described)}\n---\n")
+    place = {"hub": str(tmp_path), "cache": str(tmp_path / "cache")}
+    data = glue.load(DataConfig("glue", **place, train_size=2, test_size=2 * len(held_out)), name)
+    assert data.train.labels.tolist() == labels and data.train.texts[0] == (
+        ("A.", "B.") if len(columns) > 2 else ("A.",)
+    )
+    assert set(data.held_out) == ({"matched", "mismatched"} if name == "MNLI" else {"held_out"})
 
 
 @pytest.mark.parametrize(

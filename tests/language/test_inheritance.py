@@ -7,7 +7,9 @@ import json
 import pytest
 
 from experiments import tasks
+from experiments.launch.dispatch import require_data
 from experiments.record.run_directory import RunDirectory
+from experiments.schema.compose import compose
 from experiments.schema.errors import UserError
 from experiments.schema.typed import to_dict
 
@@ -62,6 +64,12 @@ def test_an_unknown_parent_is_answered_with_the_nearest_run(fine_tuning, pretrai
         fine_tuning(f"parent={pretrained.name}x")
 
 
+def test_runs_that_are_no_parents_are_not_offered(fine_tuning, pretrained, runs):
+    RunDirectory.open_or_create(runs, fine_tuning())
+    with pytest.raises(UserError, match=f"choose from: {pretrained.name}$|did you mean '{pretrained.name}'"):
+        fine_tuning("parent=bert")
+
+
 def test_another_architecture_is_refused(fine_tuning, pretrained):
     sealed(pretrained)
     with pytest.raises(UserError, match=r"has model.arguments.hidden_size=16, this run \(scale=mini\) 32"):
@@ -85,6 +93,13 @@ def test_at_mini_scale_the_newest_finished_run_of_the_optimizer_is_taken(fine_tu
     assert f"parent={pretrained.name}: the newest finished bert_pretrain by adan" in capsys.readouterr().err
     assert not fine_tuning("optim=adam").inherited.weights
     assert tasks.missing(fine_tuning()) is None
+
+
+@pytest.mark.parametrize(("exp", "own"), [("bert_glue", False), ("bert_pretrain", True), ("ptb_lstm_1", True)])
+def test_mini_scale_is_said_to_bring_its_own_data_where_it_does(exp, own):
+    with pytest.raises(UserError, match=f"scale=paper of exp={exp}: ") as raised:
+        require_data(compose([f"exp={exp}", "scale=paper", *["task.name=RTE"][: exp == "bert_glue"]]))
+    assert ("scale=mini brings its own" in str(raised.value)) is own
 
 
 @pytest.mark.parametrize(

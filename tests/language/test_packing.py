@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 
@@ -70,6 +71,20 @@ def test_a_corpus_is_prepared_once_and_again_when_it_changes(tmp_path: Path, cap
     (tmp_path / "b.txt").write_text("Another one.\nOf two lines.\n\nAnd another.")
     assert subwords.load(config, TEXT, 270).manifest["train"]["documents"] == 38
     assert "preparing" in capsys.readouterr().out
+
+
+def test_any_table_of_texts_gives_documents(tmp_path: Path):
+    def found(**columns: list) -> list[str]:
+        folder = tmp_path / "-".join(columns)
+        folder.mkdir()
+        datasets.Dataset.from_dict(columns).to_parquet(folder / "train.parquet")
+        documents = load(DataConfig("documents", hub=str(folder), cache=str(tmp_path / "cache")))
+        assert list(documents.read()) == list(documents.read())
+        return list(documents.read())
+
+    assert found(label=[0, 1, 2], text=["One. Two.", "  ", "Three."]) == ["One. Two.", "Three."]
+    with pytest.raises(UserError, match=r"has .*words.*, but needs a split train with a column text"):
+        found(words=["One."])
 
 
 def test_the_same_text_makes_the_same_tokenizer(documents):

@@ -11,6 +11,7 @@ import torch
 from experiments.record.verify import verify
 from experiments.schema.errors import UserError
 from experiments.tasks.masked_language_modelling import MaskedLanguageModelling
+from experiments.training import parallel
 from experiments.training.checkpoint import load_newest
 from experiments.training.task import Part
 
@@ -72,9 +73,20 @@ def test_held_out_documents_are_evaluated_alike_whatever_the_batch(pretraining):
     assert other.evaluate(task(config).module) == pytest.approx(expected, rel=1e-12)
 
 
+def test_every_held_out_target_counts_once_whatever_the_ranks(pretraining, monkeypatch):
+    sums: list[np.ndarray] = []
+    monkeypatch.setattr(parallel, "sum_over_ranks", lambda values, device: sums.append(np.array(values)) or values)
+    config = pretraining(*EXACT)
+    for rank, world_size in ((0, 1), (0, 3), (1, 3), (2, 3)):
+        made = task(config, rank, world_size)
+        made.evaluate(made.module)
+    whole, *parts = sums
+    np.testing.assert_allclose(sum(parts), whole, rtol=1e-12)
+
+
 def test_a_run_that_was_stopped_seals_to_the_same_events(pretraining, train):
     straight = train(pretraining("seed=1"))
-    first = train(pretraining("seed=2", "stop_at=3"))
+    first = train(pretraining("seed=2", "stop_at=4"))  # amid the second stretch between evaluations
     assert first.record()["status"] == "partial"
     again = train(pretraining("seed=2"))
     assert again.path == first.path and verify(again.path) == []

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from experiments.launch import plan
+from experiments.launch import plan, several
 from experiments.launch.dispatch import dispatch
 from experiments.optimizers.schedules import rate
 from experiments.schema.compose import compose
@@ -104,3 +104,15 @@ def test_a_table_plans_to_one_row_for_each_cell(capsys):
     text = capsys.readouterr().out
     assert text.count("vit_small") == 12
     assert "32768" in text
+
+
+def test_cells_that_are_one_run_count_once(capsys):
+    """MNLI's matched and mismatched accuracy are two cells of Table 10; seven tasks are seven runs."""
+    trees = planned(capsys, "table=t10", "optim=adam", "launch=plan", "launch.format=json")
+    assert sorted(tree["recipe"] for tree in trees) == ["CoLA", "MNLI", "QNLI", "QQP", "RTE", "SST-2", "STS-B"]
+
+
+def test_the_summary_of_several_runs_names_their_recipes(capsys):
+    several._summarise([several.Entry(config) for config in compose(["-m", "exp=bert_glue", "task.name=RTE,CoLA"])])
+    lines = capsys.readouterr().out.splitlines()
+    assert [task for line in lines for task in ("RTE", "CoLA") if task in line] == ["RTE", "CoLA"]

@@ -124,6 +124,21 @@ def test_a_relative_folder_of_the_hub_means_the_same_from_elsewhere(tmp_path, mo
     assert composed("data.hub=ILSVRC/imagenet-1k").data.hub == "ILSVRC/imagenet-1k"
 
 
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (["exp=bert_pretrain", "data.root=/mine"], "data.root=/mine .*data=imdb_reviews.*did you mean data=documents"),
+        (["exp=ptb_lstm_1", "data.hub=a/b"], "data.hub=a/b .*data=movie_reviews.*did you mean data=ptb"),
+        (["exp=vit_small", "data.root=/mine"], "data.root=/mine .*data=mnist.*did you mean data=imagenet"),
+    ],
+)
+def test_a_place_that_the_data_set_would_not_read_is_refused(choices, message):
+    [config] = compose(choices)
+    with pytest.raises(UserError, match=message):
+        check(config)
+    check(compose([*choices, "scale=paper"])[0])
+
+
 def test_the_batch_of_batch_norm_must_divide_the_batch_at_paper_scale_too():
     with pytest.raises(UserError, match=r"batch_size=3000 .command line.*did you mean 3072"):
         composed("scale=paper", "batch_size=3000")

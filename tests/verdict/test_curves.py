@@ -78,6 +78,16 @@ def test_a_perplexity_is_better_where_it_is_lower(curves, epoch, ppl, line):
     assert on_track("falling", epoch, {"val_ppl": 9.0, "test_ppl": ppl}) == line
 
 
+def test_a_low_perplexity_is_not_on_track_for_being_within_half_a_point(curves):
+    """BERT's falls from 4.6 to 4.0 in 300,000 updates."""
+    rows = "".join(
+        f"{x},{y}\n" for x, y in zip(range(200_000, 550_000, 50_000), (4.6, 4.4, 4.3, 4.2, 4.1, 4.05, 4.0), strict=True)
+    )
+    (curves / "bert.csv").write_text(f"step,valid_ppl\n{rows}", encoding="utf-8")
+    assert on_track("bert", 7, {"val_ppl": 4.5}, 400_000).endswith("(+0.40), behind by 150,000 updates")
+    assert on_track("bert", 7, {"val_ppl": 4.35}, 400_000).endswith("(+0.25), on track")
+
+
 @pytest.mark.parametrize(
     ("name", "epoch", "metrics"),
     [("square", 40, {"top1": 1.0}), ("square", 3, {"perplexity": 1.0}), ("steps", 4000, {"perplexity": 80.0})],

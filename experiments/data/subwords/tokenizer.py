@@ -46,14 +46,20 @@ def train(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
 
 
 def load(place: str) -> Tokenizer:
-    """The fast tokenizer of a folder or a hub repository, by transformers. Raises UserError when there is none."""
+    """The fast tokenizer of a folder or a hub repository, by transformers. Raises UserError when there is none, also
+    where transformers then makes one of special tokens alone (version 5 does, of a folder with weights)."""
     import transformers
 
+    name = "folder" if Path(place).is_dir() else "folder or hub repository"
     try:
-        return transformers.AutoTokenizer.from_pretrained(place, use_fast=True).backend_tokenizer
+        found = transformers.AutoTokenizer.from_pretrained(place, use_fast=True).backend_tokenizer
     except Exception as error:  # OSError, ValueError and what the hub's client raises
-        name = "folder" if Path(place).is_dir() else "folder or hub repository"
         raise UserError(f"text.tokenizer={place}: no {name} with a fast tokenizer: {error}") from error
+    if found.get_vocab_size() <= len(found.get_added_tokens_decoder()):
+        raise UserError(
+            f"text.tokenizer={place}: no {name} with a tokenizer; give text.tokenizer=FOLDER of the model's own"
+        )
+    return found
 
 
 def from_text(text: str) -> Tokenizer:
