@@ -22,7 +22,6 @@ from experiments.schema.errors import UserError, suggestion
 
 HUB = "nyu-mll/glue"
 SENTIMENT = "imdb_sentiment"
-TESTED_REVIEWS = 1_000  # of the labelled ones, the last
 HELD_OUT = {"held_out": ("dev", "validation")}  # name here -> (of the file, of the split on the hub)
 ENTAILMENT = ("entailment", "not_entailment")
 
@@ -228,10 +227,8 @@ def _from_hub(config: DataConfig, name: str) -> GlueData:
 
 
 def _sentiment() -> GlueData:
-    known = reviews.labelled()
-    samples = Labelled(
-        [(review.text,) for review in known], np.array([review.label for review in known], dtype=np.float64)
+    train, held_out = (
+        Labelled([(review.text,) for review in part], np.array([review.label for review in part], dtype=np.float64))
+        for part in reviews.labelled()
     )
-    border = len(known) - TESTED_REVIEWS
-    train, test = (Labelled(samples.texts[part], samples.labels[part]) for part in (slice(border), slice(border, None)))
-    return GlueData(SENTIMENT, reviews.SOURCE, train, {"held_out": test})
+    return GlueData(SENTIMENT, reviews.SOURCE, train, {"held_out": held_out})

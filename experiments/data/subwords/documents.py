@@ -37,7 +37,9 @@ def load(config: DataConfig) -> Documents:
     if problem := missing(config):
         raise UserError(problem)
     if config.name == REVIEWS:
-        return Documents(REVIEWS, reviews.SOURCE, movie_reviews.SHA256, reviews.others)
+        return Documents(
+            REVIEWS, reviews.SOURCE, f"{movie_reviews.SHA256} but for {reviews.HELD_OUT}", reviews.not_held_out
+        )
     if config.hub:
         return _from_hub(config)
     files = _files(Path(config.root or ""))
