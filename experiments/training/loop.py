@@ -30,11 +30,12 @@ from experiments.schema.epochs import of_run
 from experiments.schema.errors import UserError
 from experiments.training import checkpoint, memory, parallel
 from experiments.training.batched_seeds import refuse_other_members, together
+from experiments.training.divergence import Divergence, NonFiniteLoss
 from experiments.training.interruption import Interruption
 from experiments.training.journal import Journals
 from experiments.training.precision import autocast, gradient_scaler, prepare
 from experiments.training.progress import RunProgress
-from experiments.training.step import NonFiniteLoss, Step, first_non_finite
+from experiments.training.step import Step
 from experiments.training.task import EachRun, Part, Task
 from experiments.verdict.curves import on_track
 
@@ -43,8 +44,9 @@ Member = tuple[RunConfig, RunDirectory]
 
 @dataclass
 class Outcome:
-    """How a call of `train` ended: `finished`, `partial` (at `stop_at`) or `interrupted` (by SIGTERM, run it
-    again), and on rank 0 the sealed record where there is one."""
+    """How a call of `train` ended: `finished`, `partial` (at `stop_at`), `diverged` (some runs of the batch, and the
+    others did what was asked) or `interrupted` (by SIGTERM, run it again), and on rank 0 the sealed record where there
+    is one."""
 
     status: str
     record: Path | None = None
@@ -56,8 +58,9 @@ def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part, ot
     `others` are the runs of further seeds that the task trains in the same batch. Each run has its own directory with
     events and record; the checkpoints of all are in the first.
 
-    Every rank calls this; rank 0 alone writes. Raises UserError when another process holds a directory and
-    NonFiniteLoss when the loss of an update is NaN or infinite: the last good checkpoint stays.
+    Every rank calls this; rank 0 alone writes. A run whose loss is NaN or infinite is sealed as `diverged`, and the
+    others of its batch go on. Raises UserError when another process holds a directory and NonFiniteLoss when no run is
+    left: the last good checkpoint stays.
     """
     with Interruption() as interruption, _held([directory, *(other for _, other in others)], part):
         run = Run(config, directory, task, part, others)
@@ -65,8 +68,8 @@ def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part, ot
             run.resume()
             with run.progress:
                 return run.go(interruption)
-        except NonFiniteLoss as error:
-            run.journal.note("non_finite_loss", message=str(error))
+        except NonFiniteLoss:
+            run.seal_diverged()
             raise
         finally:
             run.journal.close()
@@ -110,10 +113,12 @@ class Run:
         self.optimizer = optimizers.build(config.optim, task.module, self.peak_rates)
         self.ema = ModelEmaV3(task.module, decay=config.ema_decay) if config.ema_decay else None
         self.scaler = gradient_scaler(config.precision, part.device)
+        self.divergence = Divergence(task.module, self.optimizer, len(self.members))
         self.step = Step(
             task=task,
             call=parallel.wrap(task.module, part.world_size, part.device, config.model.compile),
             optimizer=self.optimizer,
+            divergence=self.divergence,
             scaler=self.scaler,
             part=part,
             seed=config.seed,
@@ -133,6 +138,7 @@ class Run:
         state, refused = checkpoint.load_newest(self.directory.checkpoints)
         if state is not None:
             self._load(state)
+            self.journal.ended = set(self.divergence.reasons)
         self.journal.go_back(_listed(state["events"]) if state else [None] * len(self.seeds), self.update)
         if state is None:
             self._begin()
@@ -159,6 +165,7 @@ class Run:
             self.rates = self._rates_of(self.update + 1)
             set_rates(self.optimizer, self.rates)
             losses, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
+            self.seal_diverged()
             self.update += 1
             if self.ema is not None:
                 self.ema.update(self.task.module)
@@ -166,7 +173,8 @@ class Run:
             self.epoch_loss = [total + loss * count for total, loss in zip(self.epoch_loss, losses, strict=True)]
             self.epoch_count += count
             self.samples += count
-            self.progress.updated(self.update, sum(losses) / len(losses), count * len(losses))
+            left = self.divergence.left(losses)
+            self.progress.updated(self.update, sum(left) / len(left), count * len(losses))
             if self.epochs.ends_with(self.update):
                 self._end_epoch(self.epochs.done(self.update) - 1)
             if self.update == self.stop or self._is_due(self.config.checkpoint.every):
@@ -226,7 +234,7 @@ class Run:
         if hasattr(self.optimizer, "after_evaluation"):
             self.optimizer.after_evaluation(metrics)
         self.journal.event("evaluation", epoch=epoch, update=self.update, **metrics)
-        text = "  ".join(f"{name} {_shown(value)}" for name, value in metrics.items())
+        text = "  ".join(f"{name} {self._shown(value)}" for name, value in metrics.items())
         place = f"epoch {epoch + 1}/{self.config.total_epochs}"
         if self.config.updates is not None:
             place = f"update {self.update:,}/{self.total_updates:,}"
@@ -234,22 +242,40 @@ class Run:
         if self.config.curve and (line := on_track(self.config.curve, epoch, metrics, self.update)):
             self.progress.say(line)
 
+    def _shown(self, metric: Any) -> str:
+        """A metric as text; of several runs, the mean."""
+        values = self.divergence.left(metric) if isinstance(metric, EachRun) else [metric]
+        number = sum(values) / len(values)
+        mean = " (mean)" if isinstance(metric, EachRun) and len(metric) > 1 else ""
+        return f"{number:,}" if isinstance(metric, int) else f"{number:.4g}{mean}"
+
     def _finish(self) -> Outcome:
         status = "finished" if self.update == self.total_updates else "partial"
+        outcome = "diverged" if self.divergence.reasons else status
         if not self.journal.writes:
-            return Outcome(status)
+            return Outcome(outcome)
         digests = EachRun(map(checkpoint.parameters_digest, self._modules()))
         if status == "finished":
             epoch = self.config.total_epochs - 1
             self.journal.event("end", epoch=epoch, update=self.update, status=status, parameters_digest=digests)
-        records = [self._seal(member, status, digest) for member, digest in zip(self.members, digests, strict=True)]
-        return Outcome(status, records[0])
+        sealed = self.divergence.left(list(zip(self.members, digests, strict=True)))
+        records = [self._seal(member, status, digest) for member, digest in sealed]
+        return Outcome(outcome, records[0])
+
+    def seal_diverged(self) -> None:
+        """Seal the runs that have diverged since this was asked last."""
+        for index, reason in self.divergence.reasons.items() if self.journal.writes else ():
+            if index not in self.journal.ended:
+                self.journal.end(index, "non_finite_loss", message=reason)
+                self._seal(self.members[index], "diverged", None)
+                if len(self.divergence.reasons) < len(self.members):
+                    self.progress.say(f"run {self.members[index][1].name} ends here, the others go on: {reason}")
 
     def _modules(self) -> list[nn.Module]:
         """The module of each seed."""
         return self.task.module.agents() if len(self.seeds) > 1 else [self.task.module]  # type: ignore[operator]
 
-    def _seal(self, member: Member, status: str, digest: str) -> Path:
+    def _seal(self, member: Member, status: str, digest: str | None) -> Path:
         return seal(
             member[1],
             status=status,
@@ -274,9 +300,9 @@ class Run:
         )
 
     def _save(self) -> None:
-        """Write a checkpoint. Raises NonFiniteLoss rather than keep one that holds NaN or infinite parameters."""
-        if not all(bool(parameter.isfinite().all()) for parameter in self.task.module.parameters()):
-            raise NonFiniteLoss(f"parameters after update {self.update}: {first_non_finite(self.optimizer)}")
+        """Write a checkpoint, which holds no NaN or infinite parameters. Raises NonFiniteLoss when no run is left."""
+        self.divergence.check_parameters(self.update)
+        self.seal_diverged()
         world_size = self.part.world_size
         rank_buffers = parallel.gather_buffers(self.task.module, world_size)
         rank_ema_buffers = parallel.gather_buffers(self.ema.module, world_size) if self.ema is not None else None
@@ -287,6 +313,7 @@ class Run:
             "update": self.update,
             "epoch_loss": self.epoch_loss,
             "epoch_count": self.epoch_count,
+            "diverged": self.divergence.reasons,
             "module": self.task.module.state_dict(),
             "rank_buffers": rank_buffers,
             "optimizer": self.optimizer.state_dict(),
@@ -304,6 +331,7 @@ class Run:
     def _load(self, state: dict[str, Any]) -> None:
         self.update, self.epoch_count = state["update"], state["epoch_count"]
         self.epoch_loss = _listed(state["epoch_loss"])
+        self.divergence.reasons = state.get("diverged", {})
         parallel.restore(self.task.module, state["module"], state["rank_buffers"], self.part.rank, self.part.world_size)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema is not None:
@@ -329,10 +357,3 @@ def _which(members: Sequence[Member]) -> str:
 def _listed(value: Any) -> list[Any]:
     """A checkpoint's values of each seed; older checkpoints have the one of their one."""
     return value if isinstance(value, list) else [value]
-
-
-def _shown(metric: Any) -> str:
-    """A metric as text; of several seeds, the mean."""
-    values = metric if isinstance(metric, EachRun) else [metric]
-    number = sum(values) / len(values)
-    return f"{number:,}" if isinstance(metric, int) else f"{number:.4g}{' (mean)' if len(values) > 1 else ''}"
