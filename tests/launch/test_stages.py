@@ -117,6 +117,7 @@ def test_a_rate_at_which_runs_diverge_is_left_out_of_the_choice(study, tmp_path,
     assert [record["config"]["optim"]["lr"] for record in tuned] == [1e-4, 1e-4]
 
 
+@pytest.mark.slow
 def test_a_grid_whose_rates_all_failed_says_so_and_an_unfinished_run_keeps_it_waiting(study, tmp_path, capfd):
     with_rates(tmp_path, "[1.0e+29, 1.0e+30]")
     assert study("stage=tuning") == 1

@@ -48,7 +48,7 @@ DIVERGING = {
 }
 
 
-@pytest.mark.parametrize("case", DIVERGING)
+@pytest.mark.parametrize("case", ["a loss", pytest.param("parameters", marks=pytest.mark.slow)])
 def test_a_run_of_a_batch_that_diverges_ends_alone(begin, case):
     rate, overrides, found = DIVERGING[case]
     per_rollout = 1 if overrides else UPDATES_PER_ROLLOUT
