@@ -10,7 +10,8 @@ from typing import Any
 from experiments.schema import layers, names, paths, tables
 from experiments.schema.announced import hyper_parameters
 from experiments.schema.budget import UNITS, Budget
-from experiments.schema.config import NOT_IDENTITY, RunConfig
+from experiments.schema.config import RunConfig
+from experiments.schema.digest import NOT_IDENTITY
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.experiment_file import Experiment, choose, choose_budget, data_name
 from experiments.schema.hydra_composition import composed
