@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from experiments import tasks
 from experiments.launch.seed_batches import require_elementwise
 from experiments.schema import paths
-from experiments.schema.check import IN_PACKAGES
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
+from experiments.schema.legal_values import IN_PACKAGES
 from experiments.schema.sources import read
 
 

@@ -6,24 +6,17 @@ Only digests are part of the run's identity, so that two parents give two runs w
 from __future__ import annotations
 
 import copy
-import json
 import sys
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
+from experiments.launch.pretrained_folder import read_checkpoint, read_tokenizer
 from experiments.record.parent import FINE_TUNED, PRE_TRAINED, Parent, find_parent, newest_finished
 from experiments.schema.config import ModelConfig, RunConfig
 from experiments.schema.errors import UserError
 
-WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 # Arguments of a model that may differ between a parent and its child: none changes the shape of a weight.
 FREE = {"model_type", "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"}
-# What a checkpoint's config.json holds beside the architecture.
-NOT_ARCHITECTURE = {
-    *("architectures", "transformers_version", "dtype", "torch_dtype", "id2label", "label2id", "num_labels"),
-    *("problem_type", "use_cache", "_name_or_path", "finetuning_task"),
-}
 
 
 def inherit(configs: Sequence[RunConfig]) -> list[RunConfig]:
@@ -45,7 +38,7 @@ def _inherit(config: RunConfig) -> RunConfig:
     if config.parent and config.init:
         raise UserError(f"parent={config.parent} and init={config.init} (command line): give one of them")
     if config.text.tokenizer:
-        config.text.tokenizer, config.inherited.tokenizer = _tokenizer(config.text.tokenizer)
+        config.text.tokenizer, config.inherited.tokenizer = read_tokenizer(config.text.tokenizer)
     if config.init:
         _from_checkpoint(config, Path(config.init).expanduser().resolve())
     elif config.parent:
@@ -77,40 +70,8 @@ def _from_parent(config: RunConfig, parent: Parent) -> None:
 
 
 def _from_checkpoint(config: RunConfig, folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(f"init={config.init} (command line): no such folder; give one that save_pretrained wrote")
-    files = sorted(file for pattern in WEIGHTS for file in folder.glob(pattern))
-    described = folder / "config.json"
-    if not files or not described.is_file():
-        absent = "weights (model.safetensors or pytorch_model.bin)" if described.is_file() else "config.json"
-        raise UserError(f"init={config.init} (command line): the folder has no {absent}")
-    arguments = json.loads(described.read_bytes())
-    if "model_type" not in arguments:
-        raise UserError(f"init={config.init} (command line): config.json names no model_type")
-    kept = {key: value for key, value in arguments.items() if key not in NOT_ARCHITECTURE and value is not None}
-    config.model = ModelConfig(name="AutoModelForSequenceClassification", arguments=kept)
+    arguments, weights = read_checkpoint(folder, config.init or "")
+    config.model = ModelConfig(name="AutoModelForSequenceClassification", arguments=arguments)
     config.init = str(folder)
-    config.inherited.source, config.inherited.weights = folder.name, _digest(files)
+    config.inherited.source, config.inherited.weights = folder.name, weights
     config.overrides.append(f"init={folder.name}")
-
-
-def _tokenizer(place: str) -> tuple[str, str]:
-    """The place, absolute where it is a folder, and the digest of its files; of a hub repository that of its name."""
-    folder = Path(place).expanduser().resolve()
-    if not folder.is_dir():
-        return place, sha256(place.encode()).hexdigest()
-    files = [file for file in sorted(folder.iterdir()) if file.suffix in (".json", ".txt", ".model") and file.is_file()]
-    if not files:
-        raise UserError(f"text.tokenizer={place}: the folder has no tokenizer")
-    return str(folder), _digest(files)
-
-
-def _digest(files: Sequence[Path]) -> str:
-    """SHA-256 of names and contents."""
-    digest = sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0")
-        with file.open("rb") as content:
-            while block := content.read(1 << 24):
-                digest.update(block)
-    return digest.hexdigest()

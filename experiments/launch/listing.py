@@ -13,7 +13,7 @@ from experiments.optimizers import registry
 from experiments.optimizers.facts import BYTES_PER_FLOAT
 from experiments.schema import names, paths
 from experiments.schema.budget import budget_of
-from experiments.schema.layers import budgets
+from experiments.schema.experiment_file import budgets
 from experiments.schema.sources import read
 from experiments.schema.studies import load_study, study_names
 from experiments.schema.tables import load_table, table_names

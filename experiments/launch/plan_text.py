@@ -14,7 +14,8 @@ from experiments.launch import local
 from experiments.optimizers.schedules import rates
 from experiments.schema.budget import EPOCHS, UPDATES, budget_of
 from experiments.schema.check import OF_UNIT
-from experiments.schema.config import NOT_IDENTITY, RunConfig
+from experiments.schema.config import RunConfig
+from experiments.schema.digest import NOT_IDENTITY
 from experiments.schema.typed import leaves, to_dict
 from experiments.schema.typed import show as shown
 

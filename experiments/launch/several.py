@@ -22,6 +22,8 @@ from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 
+DIVERGED = "ended by a non-finite loss"
+
 
 @dataclass
 class Entry:
@@ -63,11 +65,12 @@ def _to_train(batches: list[list[Entry]], under_way: dict[Run, list[Entry]]) -> 
         directories = [directory for directory in opened if directory is not None]
         if len(directories) < len(batch):
             continue
-        if all(local.is_done(directory, entry.config) for directory, entry in zip(directories, batch, strict=True)):
-            for directory, entry, heading in zip(directories, batch, headings, strict=True):
-                entry.outcome = "done before"
+        before = [_ended_before(directory, entry) for directory, entry in zip(directories, batch, strict=True)]
+        if all(before):
+            for directory, entry, heading, outcome in zip(directories, batch, headings, before, strict=True):
+                entry.outcome = outcome
                 publish(directory)  # in case a kill came between sealing and copying
-                print(f"{heading}: done before\nrecord: {directory.record_path}", flush=True)
+                print(f"{heading}: {outcome}\nrecord: {directory.record_path}", flush=True)
             continue
         for directory, heading in zip(directories, headings, strict=True):
             print(f"{heading}\nrun: {directory.path}", flush=True)
@@ -85,11 +88,21 @@ def _open(entry: Entry, heading: str) -> RunDirectory | None:
     return entry.directory
 
 
+def _ended_before(directory: RunDirectory, entry: Entry) -> str:
+    """The outcome of a run that is not to be trained again, empty for one that is."""
+    if local.is_done(directory, entry.config):
+        return "done before"
+    return DIVERGED if directory.status() == "diverged" else ""
+
+
 def _ended(entry: Entry, status: int) -> None:
     assert entry.directory is not None
     if status == DONE or local.is_done(entry.directory, entry.config):
         entry.outcome = "done"
         local.report(entry.directory)
+    elif entry.directory.status() == "diverged":
+        entry.outcome = DIVERGED
+        print(f"error: {local.title(entry.config)}: {DIVERGED}", file=sys.stderr, flush=True)
     elif status == REQUEUE:
         entry.outcome = "stopped after a checkpoint"
     else:

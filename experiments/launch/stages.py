@@ -1,6 +1,7 @@
 """A study, stage after stage: `python run.py table=f2 scale=paper`. The same command again goes on where it stopped.
 
 The rates of a stage that takes them from another are known when its turn comes, from the records that there are then.
+A rate at which a run diverged is never chosen.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from experiments.schema.resolve import DEFAULTS, resolve
 from experiments.schema.studies import Stage, Study, load_study
 from experiments.schema.study_points import picked, points
 from experiments.verdict.records import sealed_records
-from experiments.verdict.tuning import choose_rate
+from experiments.verdict.tuning import Choice, choose_rate
 
 
 def run(asked: Sequence[Point], configs: Path = paths.CONFIGS) -> int:
@@ -53,13 +54,11 @@ def _run_stage(study: Study, parts: Sequence[tuple[Stage, Point]], configs: Path
     title = f"{study.name}, stage {parts[0][0].name}"
     for stage, point in parts:
         chosen = _chosen(study, stage, point) if isinstance(stage.lr, str) else {}
-        for (exp, optim), rate in chosen.items():
-            what = (
-                f"learning rate {rate:g}" if rate else f"no learning rate before all runs of stage {stage.lr} are done"
-            )
-            print(f"{title}: {exp} {optim}: {what}", flush=True)
-            waiting |= rate is None
-        asked += points(stage, point, {key: rate for key, rate in chosen.items() if rate})
+        for (exp, optim), choice in chosen.items():
+            print(f"{title}: {exp} {optim}: {_said(choice, stage)}", flush=True)
+        rates = {key: choice.rate for key, choice in chosen.items() if choice and choice.rate}
+        waiting |= len(rates) < len(chosen)
+        asked += points(stage, point, rates)
     plans = parts[0][1].choices.get("launch") == "plan"
     status = DONE
     if asked:
@@ -68,17 +67,26 @@ def _run_stage(study: Study, parts: Sequence[tuple[Stage, Point]], configs: Path
     return FAILED if waiting and not plans and status == DONE else status
 
 
-def _chosen(study: Study, stage: Stage, point: Point) -> dict[tuple[str, str], float | None]:
-    """The rate that stage `stage.lr` chose for each experiment and optimizer of `stage`, None for none yet."""
+def _chosen(study: Study, stage: Stage, point: Point) -> dict[tuple[str, str], Choice | None]:
+    """What stage `stage.lr` chose for each experiment and optimizer of `stage`, None for nothing yet."""
     assert isinstance(stage.lr, str)
     choosing, records = study.stage(stage.lr), sealed_records()
     scale = point.choices.get("scale", DEFAULTS["scale"])
-    rates: dict[tuple[str, str], float | None] = {}
-    for exp in stage.exps:
-        for optim in stage.optims:
-            choice = choose_rate(records, choosing, exp, optim, study.metric, scale)
-            rates[exp, optim] = choice.rate if choice else None
-    return rates
+    return {
+        (exp, optim): choose_rate(records, choosing, exp, optim, study.metric, scale)
+        for exp in stage.exps
+        for optim in stage.optims
+    }
+
+
+def _said(choice: Choice | None, stage: Stage) -> str:
+    """What a choice of stage `stage.lr` came to."""
+    if choice is None:
+        return f"no learning rate before all runs of stage {stage.lr} are done"
+    failed = ", ".join(f"{rate:g} ({', '.join(runs)})" for rate, runs in choice.failures.items())
+    if choice.rate is None:
+        return f"no learning rate, because at every one of stage {stage.lr} a run diverged: {failed}"
+    return f"learning rate {choice.rate:g}" + (f"; failed, because a run diverged: {failed}" if failed else "")
 
 
 def _any_rate(stage: Stage) -> dict[tuple[str, str], float]:

@@ -19,8 +19,8 @@ from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
 from experiments.schema.errors import DataError, UserError
 from experiments.training import parallel
+from experiments.training.divergence import NonFiniteLoss
 from experiments.training.loop import Outcome, train
-from experiments.training.step import NonFiniteLoss
 from experiments.training.task import Part
 
 # Models of the mini scale and of PPO are so small that a second thread costs more than it brings: 16.9 against 18.8 ms
@@ -39,7 +39,7 @@ def run(*paths: Path) -> int:
         if isinstance(error, DataError) or int(os.environ.get("RANK", "0")) == 0:
             print(f"error: {error}", file=sys.stderr)
         return USER_ERROR if isinstance(error, UserError) else FAILED
-    return REQUEUE if outcome.status == "interrupted" else DONE
+    return {"interrupted": REQUEUE, "diverged": FAILED}.get(outcome.status, DONE)
 
 
 def _train(directories: list[RunDirectory]) -> Outcome:

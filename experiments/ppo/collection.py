@@ -18,7 +18,7 @@ from experiments.data.streams import derive
 from experiments.environments import Step, VectorEnvironment, make
 from experiments.environments.normalization import ObservationNormalizer, RewardNormalizer
 from experiments.ppo.objective import log_probability_of
-from experiments.schema.config import PPOConfig
+from experiments.schema.task_sections import PPOConfig
 
 TIANSHOU_EPSILON, TIANSHOU_COUNT = 2**-23, 0.0  # of its observation normaliser
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from experiments.schema.config import PPOConfig
+from experiments.schema.task_sections import PPOConfig
 
 LOG_ROOT_TAU = 0.5 * math.log(2 * math.pi)
 

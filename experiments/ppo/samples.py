@@ -14,7 +14,7 @@ from experiments.environments.normalization import RunningMoments
 from experiments.ppo.advantages import advantages
 from experiments.ppo.collection import Rollout
 from experiments.ppo.objective import MiniBatch
-from experiments.schema.config import PPOConfig
+from experiments.schema.task_sections import PPOConfig
 
 RETURN_EPSILON = 1e-8  # Tianshou's, under the root
 ADVANTAGE_EPSILON = 1e-8

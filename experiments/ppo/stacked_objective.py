@@ -13,7 +13,7 @@ from torch import Tensor
 
 from experiments.models.actor_critic import StackedActorCritic
 from experiments.ppo.objective import LOG_ROOT_TAU, MiniBatch, entropy
-from experiments.schema.config import PPOConfig
+from experiments.schema.task_sections import PPOConfig
 
 MINUS_ONE = torch.tensor(-1.0)
 

@@ -103,7 +103,8 @@ class RunDirectory:
             raise UserError(f"{self.record_path} is damaged ({error}); move it away to seal the run again") from error
 
     def status(self) -> str:
-        """`finished` or `partial` as its record says; without a record `unfinished`, or `new` before any event."""
+        """`finished`, `partial` or `diverged` as its record says; without a record `unfinished`, or `new` before any
+        event."""
         record = self.record()
         if record is not None:
             return record["status"]

@@ -30,7 +30,7 @@ def seal(
     *,
     status: str,
     progress: dict[str, int],
-    parameters_digest: str,
+    parameters_digest: str | None,
     data: dict[str, Any],
     optimizer: dict[str, Any],
     threads: int,
@@ -40,21 +40,22 @@ def seal(
 ) -> Path:
     """Write record.json, publish it, and return its path in the run directory.
 
-    `status` is `finished` or `partial`; `progress` has `update`, `total_updates`, `epoch`, `total_epochs` (both
+    `status` is `finished`, `partial` or `diverged` (a non-finite loss ended it: its parameters have no digest, and
+    timing.jsonl says what was found); `progress` has `update`, `total_updates`, `epoch`, `total_epochs` (both
     epochs as counts); `data` is the task's manifest, `optimizer` what `optimizers.describe` says ran, `split` how the
     batch was cut (`ranks`, `micro_batch`, and `batch_norm`: whether the model has any, which sees micro-batches).
-    A partial record makes room for a later one by becoming `record.partial-<update>.json`. Sealing the same events
-    again changes nothing; a finished record is never replaced. Raises ValueError for an event log that is damaged,
-    or that ends otherwise than `status` says.
+    A record that is not finished makes room for a later one by becoming `record.partial-<update>.json`. Sealing the
+    same events again changes nothing; a finished record is never replaced. Raises ValueError for an event log that is
+    damaged, or that ends otherwise than `status` says.
     """
-    if status not in ("finished", "partial"):
-        raise ValueError(f"a record is finished or partial, not {status!r}")
+    if status not in ("finished", "partial", "diverged"):
+        raise ValueError(f"a record is finished, partial or diverged, not {status!r}")
     log = read_log(directory.events_path.read_bytes())
     if log.problems:
         raise ValueError(f"{directory.events_path}: {log.problems[0]}")
     ended = bool(log.events) and log.events[-1]["kind"] == "end"
     if ended != (status == "finished"):
-        raise ValueError(f"a {status} run has {'no' if status == 'partial' else 'an'} `end` event last")
+        raise ValueError(f"a {status} run has {'an' if status == 'finished' else 'no'} `end` event last")
 
     sealed = directory.record()
     if sealed is None or not _same(sealed, status, progress, log.good.hash):

@@ -7,6 +7,7 @@ from experiments.report.study_results import ProtocolResult, StudyResult, arms
 from experiments.report.study_words import band, estimate, number, p_value, rate, share, with_interval
 from experiments.schema.studies import Stage
 from experiments.verdict.claims import Game
+from experiments.verdict.tuning import FAILED
 
 
 def verdicts(result: StudyResult, protocol: ProtocolResult) -> Grid:
@@ -52,9 +53,10 @@ def chosen_rates(result: StudyResult, protocol: ProtocolResult, grid: Stage) -> 
             choice = protocol.protocol.choices.get((arm.exp, arm.optim))
             if choice is None:
                 continue
+            chosen = "none, every rate failed" if choice.rate is None else rate(choice.rate)
             remark = f" ({choice.at_edge} of the grid)" if choice.at_edge else ""
             means = (_tuning_mean(choice.means[value]) for value in rates)
-            rows.append(Row(label, result.label(arm.optim), (*means, f"{rate(choice.rate)}{remark}")))
+            rows.append(Row(label, result.label(arm.optim), (*means, f"{chosen}{remark}")))
             label = ""
     return Grid("game", columns, tuple(rows))
 
@@ -94,4 +96,4 @@ def _verdict(protocol: ProtocolResult, game: Game) -> tuple[str, ...]:
 
 
 def _tuning_mean(value: float) -> str:
-    return "no finite return" if value == float("-inf") else number(value)
+    return "no finite return" if value == FAILED else number(value)

@@ -120,7 +120,7 @@ def _remarks(result: StudyResult, protocol: ProtocolResult) -> list[str]:
     short = [
         f"{game.name} ({', '.join(f'{result.label(arm.optim)} {arm.n} of {len(arm.planned)}' for arm in arms(game))})"
         for game in protocol.protocol.games
-        if not game.complete and (game.baseline.n or game.subject.n)
+        if not all(arm.ended for arm in arms(game)) and (game.baseline.n or game.subject.n)
     ]
     if short:
         lines.append(
@@ -130,11 +130,31 @@ def _remarks(result: StudyResult, protocol: ProtocolResult) -> list[str]:
     for game, arm in both:
         if arm.without_value:
             lines.append(f"{game.name}: without a finite return, so not counted: {', '.join(arm.without_value)}.")
-    edges = [
-        f"{game.name} ({result.label(arm.optim)} {rate(choice.rate)}, the {choice.at_edge})"
-        for game, arm in both
-        if (choice := protocol.protocol.choices.get((arm.exp, arm.optim))) and choice.at_edge
-    ]
+        if arm.diverged:
+            lines.append(f"{game.name}: ended by a non-finite loss, so not counted: {', '.join(arm.diverged)}.")
+    lines += _of_the_grid(result, protocol)
+    return [markdown.bullets(lines)] if lines else []
+
+
+def _of_the_grid(result: StudyResult, protocol: ProtocolResult) -> list[str]:
+    """What to know of the rates chosen for one protocol: those at an edge, those that failed."""
+    lines, edges, failed, without = [], [], [], []
+    for game in protocol.protocol.games:
+        for arm in arms(game):
+            choice = protocol.protocol.choices.get((arm.exp, arm.optim))
+            if choice is None:
+                continue
+            label = result.label(arm.optim)
+            if choice.at_edge:
+                edges.append(f"{game.name} ({label} {rate(choice.rate)}, the {choice.at_edge})")
+            for value, runs in choice.failures.items():
+                failed.append(f"{game.name} ({label} {rate(value)}: {', '.join(runs)})")
+            if choice.rate is None:
+                without.append(f"{game.name} ({label})")
+    if failed:
+        lines.append(f"Failed, and never chosen, because a run of the grid diverged: {'; '.join(failed)}.")
+    if without:
+        lines.append(f"Every rate of the grid failed, so that there is none to run at: {', '.join(without)}.")
     if edges:
         lines.append(f"Chosen at the edge of the grid, so that a better rate may lie beyond it: {', '.join(edges)}.")
-    return [markdown.bullets(lines)] if lines else []
+    return lines

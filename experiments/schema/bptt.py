@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from experiments.schema.config import BPTTConfig, RunConfig
+from experiments.schema.config import RunConfig
 from experiments.schema.seeds import derive
+from experiments.schema.task_sections import BPTTConfig
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,46 @@ import hashlib
 import json
 from typing import Any
 
-from experiments.schema.config import ADDED_LATER, ADDED_LATER_TO, NOT_IDENTITY, RunConfig
+from experiments.schema.config import RunConfig
 from experiments.schema.typed import Tree, get, to_dict
+
+# Hyper-parameters that came after the first records, with the value that stands for what was before: a run with that
+# value keeps its digest.
+ADDED_LATER = {
+    "optim.state_dtype": "float32",
+    "optim.state_rounding": "stochastic",
+    "optim.asgd_after": 0,
+    "optim.asgd_metric": "val_ppl",
+    "optim.asgd_average": True,
+}
+ADDED_LATER_TO = {"adam": {"optim.decoupled_weight_decay": False}}  # the same of one optimizer
+
+# Fields that change no number of a run (`lr_scaling` has done its work on `optim.lr`): excluded from its digest.
+# The seed stands beside the digest.
+NOT_IDENTITY = (
+    "title",
+    "seed",
+    "lr_scaling",
+    "parallel",
+    "checkpoint",
+    "launch",
+    "track",
+    "stop_at",
+    "force",
+    "curve",
+    "provenance",
+    "disagreements",
+    "overrides",
+    "metrics",
+    "data.root",
+    "data.hub",
+    "data.cache",
+    "data.workers",
+    "text.tokenizer",  # `inherited` says which it is, and so for the next three
+    "parent",
+    "init",
+    "inherited.source",
+)
 
 
 def canonical_json(tree: Any) -> str:

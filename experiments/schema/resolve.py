@@ -10,10 +10,12 @@ from typing import Any
 from experiments.schema import layers, names, paths, tables
 from experiments.schema.announced import hyper_parameters
 from experiments.schema.budget import UNITS, Budget
-from experiments.schema.config import NOT_IDENTITY, RunConfig
+from experiments.schema.config import RunConfig
+from experiments.schema.digest import NOT_IDENTITY
 from experiments.schema.errors import UserError, suggestion
+from experiments.schema.experiment_file import Experiment, choose, choose_budget, data_name
 from experiments.schema.hydra_composition import composed
-from experiments.schema.layers import Experiment, Layer, Stack
+from experiments.schema.layers import Layer, Stack
 from experiments.schema.sources import read
 from experiments.schema.typed import Tree, expect_key, get, leaves, optimizer_value, put, show, to_config, words
 
@@ -32,7 +34,7 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     Raises UserError for names, keys and values that do not exist; `check` looks at how the values fit together.
     """
     experiment, variant, data, files = _choose(choices, configs)
-    budget = layers.choose_budget(experiment, choices)
+    budget = choose_budget(experiment, choices)
     hyper_parameters = files["optim"]
 
     stack = Stack()
@@ -47,7 +49,7 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     _choose_batch_size(stack, choices, values)
     if variant:
         _apply_variant(stack, experiment, variant, configs)
-    if data != layers.data_name(experiment, variant):
+    if data != data_name(experiment, variant):
         stack.drop("data")
         stack.add(_data_layer(data, configs))
     stack.tree.setdefault("global_batch_size", stack.tree["batch_size"])
@@ -66,7 +68,7 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
 
     changed = [key for key in values if get(as_the_recipe_says, key) != get(stack.tree, key) and _is_identity(key)]
     config.overrides = [f"{key}={show(get(stack.tree, key))}" for key in changed]
-    if data != layers.data_name(experiment, variant):
+    if data != data_name(experiment, variant):
         config.overrides.append(f"data={data}")
     if config.batch_size not in {printed["batch_size"], *tables.batch_sizes(config, configs)}:
         config.overrides.append(f"batch_size={config.batch_size}")
@@ -88,10 +90,10 @@ def _choose(choices: dict[str, Any], configs: Path) -> tuple[Experiment, str | N
     }
     name, file = groups["exp"], f"configs/exp/{groups['exp']}.yaml"
     tree = read(configs / "exp" / f"{name}.yaml")
-    experiment = layers.choose(name, tree, choices.get("recipe"), groups["optim"], file)
+    experiment = choose(name, tree, choices.get("recipe"), groups["optim"], file)
     variant = read(configs / "scale" / f"{groups['scale']}.yaml").get("variant")
     given = choices.get("data")
-    data = given if given is not None else layers.data_name(experiment, variant)
+    data = given if given is not None else data_name(experiment, variant)
     names.require("data", data, COMMAND_LINE if given is not None else file, configs)
     # An experiment's file is a book of recipes and may name another data set for each: `layers` reads those two.
     del groups["exp"]
@@ -136,7 +138,7 @@ def _choose_batch_size(stack: Stack, choices: dict[str, Any], values: dict[str, 
 
 
 def _apply_variant(stack: Stack, experiment: Experiment, variant: str, configs: Path) -> None:
-    own, printed = layers.data_name(experiment, variant), layers.data_name(experiment, None)
+    own, printed = data_name(experiment, variant), data_name(experiment, None)
     if own != printed:
         stack.drop("data")
         stack.add(_data_layer(own, configs))

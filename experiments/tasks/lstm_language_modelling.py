@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments import models
-from experiments.data import text
-from experiments.data.columns import NO_TARGET, columns, held_out_pieces
-from experiments.data.streams import derive, reseed
+from experiments.data.columns import NO_TARGET, held_out_pieces
 from experiments.models.awd_lstm import AWDLSTM, Carry, columns_of, detached, joined
 from experiments.schema import bptt
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import of_run
-from experiments.schema.errors import UserError
+from experiments.tasks.text_columns import TextColumns, fresh_model, perplexity
 from experiments.tasks.token_loss import summed_cross_entropy
 from experiments.training import parallel
 from experiments.training.task import Loss, Part
@@ -46,17 +41,10 @@ class LSTMLanguageModelling:
     def __init__(self, config: RunConfig, part: Part) -> None:
         """Load the text and build the module. Raises UserError when either is not possible."""
         self.config, self.part = config, part
-        if config.model.name != "awd_lstm":
-            raise UserError(f"model.name={config.model.name}: this task trains an awd_lstm")
+        self.module: nn.Module = fresh_model(config, "awd_lstm", part)
         self.epochs = of_run(config)
-        self.corpus = text.load(config.data)
-        every_column = columns(self.corpus.train, config.global_batch_size)
-        share = config.global_batch_size // part.world_size
-        self.first_column = part.rank * share
-        mine = every_column[:, self.first_column : self.first_column + share]
-        self.columns = torch.from_numpy(mine).to(part.device, torch.int64)
-        reseed(derive(config.seed, "initialisation"))
-        self.module: nn.Module = models.build(config.model, config.data).to(part.device)
+        text = TextColumns(config, part)
+        self.corpus, self.mine, self.columns = text.corpus, text.mine, text.tokens
         self.carry: Carry = []
         self._after: dict[int, Carry] = {}  # by first column, of the update that runs
 
@@ -113,9 +101,9 @@ class LSTMLanguageModelling:
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of `state`: this rank's columns of it."""
-        like, share = next(self.module.parameters()), self.columns.shape[1]
+        like = next(self.module.parameters())
         carry = [(hidden.to(like), cell.to(like)) for hidden, cell in state["carry"]]
-        self.carry, self._after = columns_of(carry, self.first_column, self.first_column + share), {}
+        self.carry, self._after = columns_of(carry, self.mine.start, self.mine.stop), {}
 
     @property
     def _model(self) -> AWDLSTM:
@@ -149,6 +137,4 @@ class LSTMLanguageModelling:
             logits = output.logits.flatten(0, 1)
             logits = logits if logits.dtype == torch.float64 else logits.float()
             total += F.cross_entropy(logits, targets.flatten(), reduction="sum", ignore_index=NO_TARGET).double()
-        if dist.is_initialized():
-            dist.all_reduce(total)
-        return math.exp(min(total.item() / (len(tokens) - 1), 700.0))
+        return perplexity(total, len(tokens) - 1)

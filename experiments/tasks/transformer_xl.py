@@ -3,23 +3,18 @@ segments before carried along."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from experiments import models
-from experiments.data import text
-from experiments.data.columns import columns, held_out_pieces, segment
-from experiments.data.streams import derive, reseed
+from experiments.data.columns import held_out_pieces, segment
 from experiments.models.transformer_xl import Reading
 from experiments.schema.config import RunConfig
-from experiments.schema.errors import UserError
+from experiments.tasks.text_columns import TextColumns, fresh_model, perplexity
 from experiments.training import parallel
 from experiments.training.task import Loss, Part
 
@@ -44,16 +39,9 @@ class TransformerXLTask:
     def __init__(self, config: RunConfig, part: Part) -> None:
         """Load the text and build the module. Raises UserError when either is not possible."""
         self.config, self.part = config, part
-        if config.model.name != "transformer_xl":
-            raise UserError(f"model.name={config.model.name}: this task trains a transformer_xl")
-        self.corpus = text.load(config.data)
-        every_column = columns(self.corpus.train, config.global_batch_size)
-        self.height = len(every_column)
-        share = config.global_batch_size // part.world_size
-        self.mine = slice(part.rank * share, (part.rank + 1) * share)
-        self.columns = torch.from_numpy(every_column[:, self.mine].T).to(part.device, torch.int64)
-        reseed(derive(config.seed, "initialisation"))
-        self.module: nn.Module = models.build(config.model, config.data).to(part.device)
+        self.module: nn.Module = fresh_model(config, "transformer_xl", part)
+        text = TextColumns(config, part)
+        self.corpus, self.mine, self.columns = text.corpus, text.mine, text.tokens.T
         self.reading = Reading(config.segments.memory)
         self.memory: Tensor | None = None  # [layers, columns of this rank, before, d_model]
         self._after: dict[int, Tensor] = {}  # by first column, of the update that runs
@@ -119,7 +107,7 @@ class TransformerXLTask:
 
     def _place(self, update: int) -> tuple[int, int]:
         """First and last (exclusive) token of the segment of `update` in every column."""
-        return segment(update, self.height, self.config.segments.length)
+        return segment(update, self.columns.shape[1], self.config.segments.length)
 
     def _perplexity(self, module: nn.Module, tokens: np.ndarray, length: int, reading: Reading) -> float:
         """`tokens` [size] as `evaluation.batch_size` columns, dealt to the ranks; each begins without memory, so that
@@ -131,6 +119,4 @@ class TransformerXLTask:
             inputs, targets = (torch.from_numpy(part.T).to(self.part.device, torch.int64) for part in piece)
             losses, memory = module(inputs, targets, memory, reading)
             total += losses.sum(dtype=torch.float64)
-        if dist.is_initialized():
-            dist.all_reduce(total)
-        return math.exp(min(total.item() / (len(tokens) - 1), 700.0))
+        return perplexity(total, len(tokens) - 1)

@@ -84,36 +84,42 @@ class Journals:
         self.writes = writes
         self._facts = together(members)
         self._journals = [Journal(config, directory, writes) for config, directory in members]
+        self.ended: set[int] = set()  # places of the runs that write nothing more
 
     def go_back(self, positions: Sequence[dict[str, Any] | None], update: int) -> None:
         """As `Journal.go_back`, each to its own position; the wall-clock files say which runs train together."""
-        for journal, position in zip(self._journals, positions, strict=True):
-            journal.go_back(position, update, **self._facts)
+        for index, journal in self._going_on():
+            journal.go_back(positions[index], update, **self._facts)
 
     def event(self, kind: str, **values: Any) -> None:
         """As `Journal.event`; of a value that is `EachRun` every run gets its own."""
-        for index, journal in enumerate(self._journals):
+        for index, journal in self._going_on():
             own = {key: value[index] if isinstance(value, EachRun) else value for key, value in values.items()}
             journal.event(kind, **own)
 
     def note(self, kind: str, **values: Any) -> None:
         """As `Journal.note`."""
-        for journal in self._journals:
+        for _, journal in self._going_on():
             journal.note(kind, **values)
+
+    def end(self, index: int, kind: str, **values: Any) -> None:
+        """As `Journal.note` to one run, its last."""
+        self._journals[index].note(kind, **values)
+        self.ended.add(index)
 
     def start_clock(self) -> None:
         """As `Journal.start_clock`."""
-        for journal in self._journals:
+        for _, journal in self._going_on():
             journal.start_clock()
 
     def stop_clock(self) -> None:
         """As `Journal.stop_clock`."""
-        for journal in self._journals:
+        for _, journal in self._going_on():
             journal.stop_clock()
 
     def epoch(self, epoch: int, update: int, samples: int) -> None:
         """As `Journal.epoch`; `samples` are those of one run."""
-        for journal in self._journals:
+        for _, journal in self._going_on():
             journal.epoch(epoch, update, samples)
 
     def positions(self) -> list[dict[str, Any]]:
@@ -124,3 +130,6 @@ class Journals:
         """Release files and trackers."""
         for journal in self._journals:
             journal.close()
+
+    def _going_on(self) -> list[tuple[int, Journal]]:
+        return [(index, journal) for index, journal in enumerate(self._journals) if index not in self.ended]

@@ -6,9 +6,7 @@ was killed and resumed performs the same updates, and writes the same events, as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,35 +14,36 @@ from typing import Any
 import torch
 from timm.utils import ModelEmaV3
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from experiments import optimizers
 from experiments.optimizers.schedules import rate_of_update
 from experiments.optimizers.stacked_runs import set_rates
 from experiments.record.run_directory import RunDirectory
-from experiments.record.seal import seal
 from experiments.schema.budget import budget_of, stop_update
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
 from experiments.schema.epochs import of_run
-from experiments.schema.errors import UserError
 from experiments.training import checkpoint, memory, parallel
-from experiments.training.batched_seeds import refuse_other_members, together
+from experiments.training.batched_seeds import Member, refuse_other_members
+from experiments.training.divergence import Divergence, NonFiniteLoss
+from experiments.training.evaluation import evaluate
+from experiments.training.holding import held
 from experiments.training.interruption import Interruption
 from experiments.training.journal import Journals
-from experiments.training.precision import autocast, gradient_scaler, prepare
-from experiments.training.progress import RunProgress
-from experiments.training.step import NonFiniteLoss, Step, first_non_finite
+from experiments.training.precision import gradient_scaler, prepare
+from experiments.training.progress import RunProgress, metrics_line, title_of
+from experiments.training.sealing import Sealer
+from experiments.training.state import load_state, state_of
+from experiments.training.step import Step
 from experiments.training.task import EachRun, Part, Task
 from experiments.verdict.curves import on_track
-
-Member = tuple[RunConfig, RunDirectory]
 
 
 @dataclass
 class Outcome:
-    """How a call of `train` ended: `finished`, `partial` (at `stop_at`) or `interrupted` (by SIGTERM, run it
-    again), and on rank 0 the sealed record where there is one."""
+    """How a call of `train` ended: `finished`, `partial` (at `stop_at`), `diverged` (some runs of the batch, and the
+    others did what was asked) or `interrupted` (by SIGTERM, run it again), and on rank 0 the sealed record where there
+    is one."""
 
     status: str
     record: Path | None = None
@@ -56,37 +55,21 @@ def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part, ot
     `others` are the runs of further seeds that the task trains in the same batch. Each run has its own directory with
     events and record; the checkpoints of all are in the first.
 
-    Every rank calls this; rank 0 alone writes. Raises UserError when another process holds a directory and
-    NonFiniteLoss when the loss of an update is NaN or infinite: the last good checkpoint stays.
+    Every rank calls this; rank 0 alone writes. A run whose loss is NaN or infinite is sealed as `diverged`, and the
+    others of its batch go on. Raises UserError when another process holds a directory and NonFiniteLoss when no run is
+    left: the last good checkpoint stays.
     """
-    with Interruption() as interruption, _held([directory, *(other for _, other in others)], part):
+    with Interruption() as interruption, held([directory, *(other for _, other in others)], part):
         run = Run(config, directory, task, part, others)
         try:
             run.resume()
             with run.progress:
                 return run.go(interruption)
-        except NonFiniteLoss as error:
-            run.journal.note("non_finite_loss", message=str(error))
+        except NonFiniteLoss:
+            run.seal_diverged()
             raise
         finally:
             run.journal.close()
-
-
-@contextmanager
-def _held(directories: Sequence[RunDirectory], part: Part) -> Iterator[None]:
-    """Hold the directories on rank 0. Every rank raises UserError where rank 0 cannot, so that none waits for it."""
-    with ExitStack() as stack:
-        problem = None
-        if part.rank == 0:
-            try:
-                for directory in directories:
-                    stack.enter_context(directory.hold())
-            except UserError as error:
-                problem = error
-        (refused,) = parallel.sum_over_ranks([float(problem is not None)], part.device)
-        if refused:
-            raise problem or UserError("rank 0 cannot hold the run")
-        yield
 
 
 class Run:
@@ -110,10 +93,12 @@ class Run:
         self.optimizer = optimizers.build(config.optim, task.module, self.peak_rates)
         self.ema = ModelEmaV3(task.module, decay=config.ema_decay) if config.ema_decay else None
         self.scaler = gradient_scaler(config.precision, part.device)
+        self.divergence = Divergence(task.module, self.optimizer, len(self.members))
         self.step = Step(
             task=task,
             call=parallel.wrap(task.module, part.world_size, part.device, config.model.compile),
             optimizer=self.optimizer,
+            divergence=self.divergence,
             scaler=self.scaler,
             part=part,
             seed=config.seed,
@@ -125,18 +110,19 @@ class Run:
         self.epoch_count = 0
         self.samples = 0  # trained on by this process since the journal last heard of it
         self.journal = Journals(self.members, writes=part.rank == 0)
-        if self.journal.writes:  # of the data as they are now; beside training, for a large folder takes minutes
-            self.manifest = ThreadPoolExecutor(1).submit(task.manifest)
+        if self.journal.writes:
+            self.sealer = Sealer(self.members, task, self.optimizer, part)
 
     def resume(self) -> None:
         """Load the newest good checkpoint, if any, and cut the event log back to where it stood then."""
         state, refused = checkpoint.load_newest(self.directory.checkpoints)
         if state is not None:
             self._load(state)
+            self.journal.ended = set(self.divergence.reasons)
         self.journal.go_back(_listed(state["events"]) if state else [None] * len(self.seeds), self.update)
         if state is None:
             self._begin()
-        title = f"{self.config.exp} {self.config.optim['name']} {_which(self.members)}"
+        title = title_of([config for config, _ in self.members])
         self.progress = RunProgress(title, self.total_updates, self.update, self.part.rank == 0)
         for path in refused if self.journal.writes else ():
             checkpoint.set_aside(path)
@@ -159,6 +145,7 @@ class Run:
             self.rates = self._rates_of(self.update + 1)
             set_rates(self.optimizer, self.rates)
             losses, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
+            self.seal_diverged()
             self.update += 1
             if self.ema is not None:
                 self.ema.update(self.task.module)
@@ -166,7 +153,8 @@ class Run:
             self.epoch_loss = [total + loss * count for total, loss in zip(self.epoch_loss, losses, strict=True)]
             self.epoch_count += count
             self.samples += count
-            self.progress.updated(self.update, sum(losses) / len(losses), count * len(losses))
+            left = self.divergence.left(losses)
+            self.progress.updated(self.update, sum(left) / len(left), count * len(losses))
             if self.epochs.ends_with(self.update):
                 self._end_epoch(self.epochs.done(self.update) - 1)
             if self.update == self.stop or self._is_due(self.config.checkpoint.every):
@@ -214,104 +202,71 @@ class Run:
         self.journal.start_clock()
 
     def _evaluate(self, epoch: int) -> None:
-        how, world_size = self.config.distribute_batch_norm, self.part.world_size
-        parallel.share_batch_norm(self.task.module, world_size, how)
-        module = self.task.module
-        if self.ema is not None:
-            module = self.ema.module
-            parallel.share_batch_norm(module, world_size, how)
-        seen = getattr(self.optimizer, "evaluation_parameters", nullcontext)()  # averages, perhaps
-        with torch.no_grad(), autocast(self.config.precision, self.part.device), seen:
-            metrics = self.task.evaluate(module)
-        if hasattr(self.optimizer, "after_evaluation"):
-            self.optimizer.after_evaluation(metrics)
+        metrics = evaluate(self.config, self.task, self.optimizer, self.ema, self.part)
         self.journal.event("evaluation", epoch=epoch, update=self.update, **metrics)
-        text = "  ".join(f"{name} {_shown(value)}" for name, value in metrics.items())
         place = f"epoch {epoch + 1}/{self.config.total_epochs}"
         if self.config.updates is not None:
             place = f"update {self.update:,}/{self.total_updates:,}"
-        self.progress.say(f"{place}  {text}")
+        self.progress.say(f"{place}  {metrics_line(metrics, self.divergence.left)}")
         if self.config.curve and (line := on_track(self.config.curve, epoch, metrics, self.update)):
             self.progress.say(line)
 
     def _finish(self) -> Outcome:
         status = "finished" if self.update == self.total_updates else "partial"
+        outcome = "diverged" if self.divergence.reasons else status
         if not self.journal.writes:
-            return Outcome(status)
+            return Outcome(outcome)
         digests = EachRun(map(checkpoint.parameters_digest, self._modules()))
         if status == "finished":
             epoch = self.config.total_epochs - 1
             self.journal.event("end", epoch=epoch, update=self.update, status=status, parameters_digest=digests)
-        records = [self._seal(member, status, digest) for member, digest in zip(self.members, digests, strict=True)]
-        return Outcome(status, records[0])
+        sealed = self.divergence.left(list(zip(self.members, digests, strict=True)))
+        records = [self._seal(member, status, digest) for member, digest in sealed]
+        return Outcome(outcome, records[0])
+
+    def seal_diverged(self) -> None:
+        """Seal the runs that have diverged since this was asked last."""
+        for index, reason in self.divergence.reasons.items() if self.journal.writes else ():
+            if index not in self.journal.ended:
+                self.journal.end(index, "non_finite_loss", message=reason)
+                self._seal(self.members[index], "diverged", None)
+                if len(self.divergence.reasons) < len(self.members):
+                    self.progress.say(f"run {self.members[index][1].name} ends here, the others go on: {reason}")
 
     def _modules(self) -> list[nn.Module]:
         """The module of each seed."""
         return self.task.module.agents() if len(self.seeds) > 1 else [self.task.module]  # type: ignore[operator]
 
-    def _seal(self, member: Member, status: str, digest: str) -> Path:
-        return seal(
-            member[1],
-            status=status,
-            progress={
-                "update": self.update,
-                "total_updates": self.total_updates,
-                "epoch": self.epochs.done(self.update),
-                "total_epochs": self.config.total_epochs,
-            },
-            parameters_digest=digest,
-            data=self.manifest.result(),
-            optimizer=optimizers.describe(self.optimizer),
-            threads=torch.get_num_threads(),
-            split={
-                "ranks": self.part.world_size,
-                "micro_batch": self.part.micro_batch,
-                "batch_norm": any(isinstance(module, _BatchNorm) for module in self.task.module.modules()),
-                **together(self.members),
-            },
-            peak_memory_bytes=memory.peak_bytes(),
-            accelerator=memory.accelerator(self.part.device, self.part.world_size),
-        )
+    def _seal(self, member: Member, status: str, digest: str | None) -> Path:
+        progress = {
+            "update": self.update,
+            "total_updates": self.total_updates,
+            "epoch": self.epochs.done(self.update),
+            "total_epochs": self.config.total_epochs,
+        }
+        return self.sealer(member, status, progress, digest)
 
     def _save(self) -> None:
-        """Write a checkpoint. Raises NonFiniteLoss rather than keep one that holds NaN or infinite parameters."""
-        if not all(bool(parameter.isfinite().all()) for parameter in self.task.module.parameters()):
-            raise NonFiniteLoss(f"parameters after update {self.update}: {first_non_finite(self.optimizer)}")
-        world_size = self.part.world_size
-        rank_buffers = parallel.gather_buffers(self.task.module, world_size)
-        rank_ema_buffers = parallel.gather_buffers(self.ema.module, world_size) if self.ema is not None else None
-        task_state = self.task.state()
+        """Write a checkpoint, which holds no NaN or infinite parameters. Raises NonFiniteLoss when no run is left."""
+        self.divergence.check_parameters(self.update)
+        self.seal_diverged()
+        trained = state_of(self.task, self.optimizer, self.ema, self.scaler, self.part)
         if not self.journal.writes:
             return
-        state = {
+        counted = {
             "update": self.update,
             "epoch_loss": self.epoch_loss,
             "epoch_count": self.epoch_count,
-            "module": self.task.module.state_dict(),
-            "rank_buffers": rank_buffers,
-            "optimizer": self.optimizer.state_dict(),
-            "optimizer_ran": optimizers.describe(self.optimizer),
-            "ema": self.ema.module.state_dict() if self.ema is not None else None,
-            "rank_ema_buffers": rank_ema_buffers,
-            "scaler": self.scaler.state_dict(),
-            "task": task_state,
-            "random": checkpoint.random_streams(),
-            "threads": torch.get_num_threads(),
+            "diverged": self.divergence.reasons,
             "events": self.journal.positions(),
         }
-        checkpoint.save(self.directory.checkpoints, self.update, state, self.config.checkpoint.keep)
+        checkpoint.save(self.directory.checkpoints, self.update, {**trained, **counted}, self.config.checkpoint.keep)
 
     def _load(self, state: dict[str, Any]) -> None:
         self.update, self.epoch_count = state["update"], state["epoch_count"]
         self.epoch_loss = _listed(state["epoch_loss"])
-        parallel.restore(self.task.module, state["module"], state["rank_buffers"], self.part.rank, self.part.world_size)
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.ema is not None:
-            ema_buffers = state["rank_ema_buffers"]
-            parallel.restore(self.ema.module, state["ema"], ema_buffers, self.part.rank, self.part.world_size)
-        self.scaler.load_state_dict(state["scaler"])
-        self.task.load(state["task"])
-        checkpoint.restore_random_streams(state["random"])
+        self.divergence.reasons = state.get("diverged", {})
+        load_state(state, self.task, self.optimizer, self.ema, self.scaler, self.part)
         if self.config.launch.threads is None:  # another count would round otherwise
             torch.set_num_threads(state["threads"])
         if state["optimizer_ran"] != optimizers.describe(self.optimizer):
@@ -319,20 +274,6 @@ class Run:
             self.journal.note("optimizer_changed", before=before, now=now)
 
 
-def _which(members: Sequence[Member]) -> str:
-    seeds = sorted({config.seed for config, _ in members})
-    rates = sorted({config.optim["lr"] for config, _ in members})
-    text = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-    return text if len(rates) == 1 else f"{text}, lr {', '.join(f'{rate:g}' for rate in rates)}"
-
-
 def _listed(value: Any) -> list[Any]:
     """A checkpoint's values of each seed; older checkpoints have the one of their one."""
     return value if isinstance(value, list) else [value]
-
-
-def _shown(metric: Any) -> str:
-    """A metric as text; of several seeds, the mean."""
-    values = metric if isinstance(metric, EachRun) else [metric]
-    number = sum(values) / len(values)
-    return f"{number:,}" if isinstance(metric, int) else f"{number:.4g}{' (mean)' if len(values) > 1 else ''}"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from experiments.schema.config import RunConfig
+from experiments.training.task import EachRun
 
 
 class RunProgress:
@@ -43,3 +48,22 @@ class RunProgress:
     def say(self, line: str) -> None:
         """Print one line above the bar."""
         self._console.print(line)
+
+
+def title_of(configs: Sequence[RunConfig]) -> str:
+    """A name for runs that train as one batch."""
+    seeds = sorted({config.seed for config in configs})
+    rates = sorted({config.optim["lr"] for config in configs})
+    text = f"{configs[0].exp} {configs[0].optim['name']} seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    return text if len(rates) == 1 else f"{text}, lr {', '.join(f'{rate:g}' for rate in rates)}"
+
+
+def metrics_line(metrics: Mapping[str, Any], left: Callable[[Sequence[Any]], list[Any]]) -> str:
+    """Metrics as text; where each run of a batch has its own value, the mean over those that are `left`."""
+    return "  ".join(f"{name} {_shown(value, left)}" for name, value in metrics.items())
+
+
+def _shown(metric: Any, left: Callable[[Sequence[Any]], list[Any]]) -> str:
+    values = left(metric) if isinstance(metric, EachRun) else [metric]
+    number = sum(values) / len(values)
+    return f"{number:,}" if isinstance(metric, int) else f"{number:.4g}{' (mean)' if len(values) > 1 else ''}"

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from experiments.data.streams import derive, reseed
 from experiments.optimizers.sam import SAM, without_batch_statistics
 from experiments.training import parallel
+from experiments.training.divergence import Divergence
 from experiments.training.precision import autocast
 from experiments.training.task import Part, Task
-
-
-class NonFiniteLoss(Exception):
-    """The loss of an update is NaN or infinite; the message says which update, rate and parameter group."""
 
 
 @dataclass
@@ -34,6 +30,7 @@ class Step:
     task: Task
     call: nn.Module
     optimizer: Optimizer
+    divergence: Divergence
     scaler: torch.amp.GradScaler
     part: Part
     seed: int
@@ -44,32 +41,27 @@ class Step:
         """Perform `update` (from 1). Return its mean loss, that of each seed, and whether any rank wants to leave after
         it, which `leave()` says when the update's gradients are there.
 
-        Raises NonFiniteLoss, on every rank and before the parameters change. A non-finite *gradient* under fp16
-        is the scaler's business: it skips the step, and the optimizer's state and counts stay as they were.
+        A run whose loss is not finite takes no further part. Where none is left, raises NonFiniteLoss, on every rank
+        and before the parameters change. A non-finite *gradient* under fp16 is the scaler's business: it skips the
+        step, and the optimizer's state and counts stay as they were.
         """
         batches: Iterable[Any] = self.task.micro_batches(update)
         if isinstance(self.optimizer, SAM):
             batches = list(batches)  # seen twice
         shares = self._gradients(update, batches, passage=0)
         *losses, leaving = parallel.sum_over_ranks([*shares, float(leave())], self.part.device)
-        if not all(map(math.isfinite, losses)):
-            index, loss = next((index, loss) for index, loss in enumerate(losses) if not math.isfinite(loss))
-            whose = f" of run {index + 1} of the batch" if len(losses) > 1 else ""
-            rates = sorted({float(group["lr"]) for group in self.optimizer.param_groups})
-            raise NonFiniteLoss(
-                f"loss{whose} is {loss} at update {update}, learning rate {', '.join(f'{rate:g}' for rate in rates)}; "
-                f"{first_non_finite(self.optimizer)}"
-            )
+        self.divergence.check_losses(update, losses)
         if isinstance(self.optimizer, SAM):
             self.optimizer.perturb()
             with without_batch_statistics(self.task.module):
                 self._gradients(update, batches, passage=1)
             self.optimizer.restore()
-        if self.clip_grad_norm:
-            self.scaler.unscale_(self.optimizer)
-            self._clip(self.clip_grad_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        with self.divergence.held():
+            if self.clip_grad_norm:
+                self.scaler.unscale_(self.optimizer)
+                self._clip(self.clip_grad_norm)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         return losses, leaving > 0
 
     def _clip(self, max_norm: float) -> None:
@@ -97,19 +89,6 @@ class Step:
                 self.scaler.scale(terms.sum() * (world_size / count)).backward()
             total = total + terms.detach().double()
         return (total / count).tolist()
-
-
-def first_non_finite(optimizer: Optimizer) -> str:
-    """Say which parameter group, and where known which parameter, holds the first non-finite value or gradient."""
-    for what in ("parameters", "gradients"):
-        for index, group in enumerate(optimizer.param_groups):
-            for position, parameter in enumerate(group["params"]):
-                values: Tensor | None = parameter.detach() if what == "parameters" else parameter.grad
-                if values is not None and not values.isfinite().all():
-                    names = group.get("names") or group.get("param_names") or []
-                    name = f" ({names[position]})" if position < len(names) else ""
-                    return f"first non-finite {what} in parameter group {index}{name}"
-    return f"every value and gradient of parameter groups 0 to {len(optimizer.param_groups) - 1} is finite"
 
 
 def _with_last(items: Iterable[Any]) -> Iterator[tuple[Any, bool]]:

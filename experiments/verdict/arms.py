@@ -29,8 +29,8 @@ class Curve:
 class Arm:
     """Finished runs of one arm, one record and one value of the metric for each seed, ordered by seed.
 
-    `rate` is None where no rate is known yet; `planned` are the seeds of its stage, `without_value` the runs that
-    finished without a finite value and so count as missing.
+    `rate` is None where no rate is known yet; `planned` are the seeds of its stage. Runs that finished without a finite
+    value (`without_value`) and runs that a non-finite loss ended (`diverged`) count as missing.
     """
 
     exp: str
@@ -40,6 +40,7 @@ class Arm:
     records: tuple[dict[str, Any], ...] = ()
     values: tuple[float, ...] = ()
     without_value: tuple[str, ...] = ()
+    diverged: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -50,6 +51,16 @@ class Arm:
     def complete(self) -> bool:
         """Whether every planned seed has a value."""
         return self.n == len(self.planned)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the runs that ended without a value."""
+        return self.without_value + self.diverged
+
+    @property
+    def ended(self) -> bool:
+        """Whether every planned seed has ended, with a value or without."""
+        return self.n + len(self.failed) == len(self.planned)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -70,7 +81,9 @@ def make_arm(
     runs = [record for record in records if belongs(record, stage, exp, optim, rate, scale)]
     latest = of_record.latest_attempts(runs)
     kept = of_record.one_configuration(latest) if latest else []
-    valued = [record for record in kept if of_record.value(record, metric) is not None]
+    diverged = [record for record in kept if record["status"] == "diverged"]
+    finished = [record for record in kept if record not in diverged]
+    valued = [record for record in finished if of_record.value(record, metric) is not None]
     known = rate if rate is not None else (kept[0]["config"]["optim"]["lr"] if kept else None)
     return Arm(
         exp=exp,
@@ -79,17 +92,20 @@ def make_arm(
         planned=tuple(sorted(stage.seeds)),
         records=tuple(valued),
         values=tuple(of_record.values(valued, metric)),
-        without_value=tuple(record["run"] for record in kept if record not in valued),
+        without_value=tuple(record["run"] for record in finished if record not in valued),
+        diverged=tuple(record["run"] for record in diverged),
     )
 
 
 def belongs(
     record: dict[str, Any], stage: Stage, exp: str, optim: str, rate: float | None, scale: str = "paper"
 ) -> bool:
-    """Whether `record` is a finished run of this arm at `scale`, changed on the command line in nothing but the
-    rate, and in that only where `rate` asks for one."""
-    wanted = (exp, optim, stage.recipe, stage.epochs, scale, "finished")
-    if tuple(record[key] for key in ("exp", "optim", "recipe", "epochs", "scale", "status")) != wanted:
+    """Whether `record` is a run of this arm at `scale` that finished or diverged, changed on the command line in
+    nothing but the rate, and in that only where `rate` asks for one."""
+    wanted = (exp, optim, stage.recipe, stage.epochs, scale)
+    if tuple(record[key] for key in ("exp", "optim", "recipe", "epochs", "scale")) != wanted:
+        return False
+    if record["status"] not in ("finished", "diverged"):
         return False
     changed = {text.partition("=")[0] for text in of_record.overrides(record)}
     if record["seed"] not in stage.seeds or changed - {"optim.lr"}:

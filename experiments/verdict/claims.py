@@ -50,7 +50,7 @@ class Game:
 @dataclass(frozen=True)
 class Protocol:
     """One judged stage: its games in the file's order, the verdict on the claim, and the rates that were chosen for
-    it, by experiment and optimizer (None: not chosen yet)."""
+    it, by experiment and optimizer (None: not decided yet)."""
 
     stage: Stage
     kind: str
@@ -96,7 +96,7 @@ def judge_stage(study: Study, stage: Stage, records: Sequence[dict[str, Any]]) -
             if isinstance(stage.lr, str):
                 choice = choose_rate(records, study.stage(stage.lr), exp, optim, study.metric)
                 choices[exp, optim] = choice
-                if choice is None:
+                if choice is None or choice.rate is None:
                     pair.append(Arm(exp, optim, None, tuple(sorted(stage.seeds))))
                     continue
                 rate = choice.rate

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from adan_implementations import has_compiler, needs_compiler
-from forked_torch import ForkedTorch
 
 STEP = """
 import torch
@@ -23,12 +22,6 @@ assert torch.allclose(param, torch.full_like(param, 0.8)), param
 print(optimizer.implementation)
 """
 BUILDING = "building the CPU kernel"
-
-
-@pytest.fixture(scope="module")
-def processes(tmp_path_factory):
-    with ForkedTorch(tmp_path_factory.mktemp("output")) as forked:
-        yield forked
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from adan_implementations import needs_compiler
-from forked_torch import ForkedTorch
 
 CLEAR = Path("/proc/self/clear_refs")
 pytestmark = [
@@ -35,12 +34,6 @@ def optimizer_of(*params, **hyper):
         param.grad = torch.ones_like(param)
     return params, Adan(params, max_grad_norm=1.0, weight_decay=0.1, **{"fused": True, **hyper})
 """
-
-
-@pytest.fixture(scope="module")
-def processes(tmp_path_factory):
-    with ForkedTorch(tmp_path_factory.mktemp("output")) as forked:
-        yield forked
 
 
 @pytest.fixture

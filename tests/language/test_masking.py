@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.data.subwords.masking import Vocabulary, mask
-from experiments.schema.config import TextConfig
+from experiments.schema.task_sections import TextConfig
 
 SPECIAL = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 4}
 VOCABULARY = Vocabulary.of(1000, SPECIAL)

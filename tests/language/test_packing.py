@@ -14,8 +14,9 @@ from experiments.data.passes import Passes, share
 from experiments.data.subwords import tokenizer
 from experiments.data.subwords.documents import load, sentences
 from experiments.data.subwords.packing import PackedSequences, cut
-from experiments.schema.config import DataConfig, TextConfig
+from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
+from experiments.schema.task_sections import TextConfig
 
 TEXT = TextConfig(held_out_every=10)
 BEGIN, PADDING, END = 0, 1, 2

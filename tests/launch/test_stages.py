@@ -84,6 +84,53 @@ def test_stages_follow_each_other_and_nothing_is_run_twice(study, tmp_path, capf
     assert "run: " not in capfd.readouterr().out
 
 
+def with_rates(tmp_path: Path, rates: str) -> None:
+    """Another grid of the study."""
+    path = tmp_path / "configs" / "table" / "small.yaml"
+    path.write_text(path.read_text().replace("[1.0e-4, 2.0e-2]", rates))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="one batch"),
+        pytest.param(["launch.seeds_per_process=1"], id="each alone", marks=pytest.mark.slow),
+    ],
+)
+def test_a_rate_at_which_runs_diverge_is_left_out_of_the_choice(study, tmp_path, capfd, arguments):
+    with_rates(tmp_path, "[1.0e-4, 1.0e+30]")
+    assert study("stage=tuning", *arguments) == 1
+    assert capfd.readouterr().out.count("ended by a non-finite loss") >= 2
+    status = {name: json.loads(content)["status"] for name, content in records(tmp_path).items()}
+    diverged = sorted(name for name, how in status.items() if how == "diverged")
+    assert len(diverged) == 2 and sorted(status.values()) == ["diverged"] * 2 + ["finished"] * 2
+    said = f"ppo_reacher adam: learning rate 0.0001; failed, because a run diverged: 1e+30 ({', '.join(diverged)})"
+    assert study("stage=tuned", "launch=plan") == 0
+    assert said in capfd.readouterr().out.replace("\n", " ")
+    before = records(tmp_path)
+    assert study("stage=tuning") == 1, "runs of the grid failed, and that is not forgotten"
+    assert "run: " not in capfd.readouterr().out
+    assert study("stage=tuned") == 0
+    after = records(tmp_path)
+    assert before.items() <= after.items()
+    tuned = [record for content in after.values() if (record := json.loads(content))["seed"] in (7, 8)]
+    assert [record["config"]["optim"]["lr"] for record in tuned] == [1e-4, 1e-4]
+
+
+@pytest.mark.slow
+def test_a_grid_whose_rates_all_failed_says_so_and_an_unfinished_run_keeps_it_waiting(study, tmp_path, capfd):
+    with_rates(tmp_path, "[1.0e+29, 1.0e+30]")
+    assert study("stage=tuning") == 1
+    capfd.readouterr()
+    assert study("stage=tuned") == 1
+    said = capfd.readouterr().out
+    assert "no learning rate, because at every one of stage tuning a run diverged: 1e+29 (" in said
+    first = min((tmp_path / "results" / "records").iterdir())
+    shutil.rmtree(first)
+    assert study("stage=tuned") == 1
+    assert "no learning rate before all runs of stage tuning are done" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

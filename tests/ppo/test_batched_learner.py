@@ -12,7 +12,7 @@ from experiments import optimizers
 from experiments.models.actor_critic import ActorCritic, StackedActorCritic
 from experiments.ppo.objective import Objective
 from experiments.ppo.stacked_objective import stacked_objective
-from experiments.schema.config import PPOConfig
+from experiments.schema.task_sections import PPOConfig
 
 SEEDS, PASSES, MAX_NORM = 3, 20, 0.5
 OPTIMIZERS = {

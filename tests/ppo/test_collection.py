@@ -13,7 +13,7 @@ from experiments.models.actor_critic import ActorCritic, StackedActorCritic
 from experiments.ppo.advantages import advantages
 from experiments.ppo.collection import Sampler
 from experiments.ppo.samples import mini_batches, packed
-from experiments.schema.config import PPOConfig
+from experiments.schema.task_sections import PPOConfig
 
 SEEDS, ENVIRONMENTS, STEPS = [5, 6], 2, 60
 REACHER = {"game": "Reacher", "environments": ENVIRONMENTS, "rollout_steps": STEPS * ENVIRONMENTS}

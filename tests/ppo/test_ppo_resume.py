@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -39,6 +40,35 @@ def test_a_batch_of_two_learning_rates_that_was_killed(begin):
     assert train_in_child(killed) == 0
     assert list(map(outcome, killed)) == list(map(outcome, undisturbed))
     assert len({outcome(path)["parameters_digest"] for path in killed}) == 4
+
+
+DIVERGING = {
+    "a loss": ("1e30", (), r"loss of run 3 of the batch is inf at update 2, learning rate 1e\+30; "),
+    "parameters": ("1e39", ("ppo.passes=1", "batch_size=256", "checkpoint.every=1"), "parameters after update 1: "),
+}
+
+
+@pytest.mark.parametrize("case", ["a loss", pytest.param("parameters", marks=pytest.mark.slow)])
+def test_a_run_of_a_batch_that_diverges_ends_alone(begin, case):
+    rate, overrides, found = DIVERGING[case]
+    per_rollout = 1 if overrides else UPDATES_PER_ROLLOUT
+
+    def batch(folder: str, last: str) -> list[Path]:
+        runs = [(0, "3e-4"), (1, "3e-4"), (1, last)]
+        return [path for seed, each in runs for path in begin(folder, [seed], f"optim.lr={each}", *overrides)]
+
+    tame, wild, killed = batch("tame", "4e-4"), batch("wild", rate), batch("killed", rate)
+    assert train_in_child(tame) == 0
+    assert train_in_child(wild) == 1
+    assert list(map(outcome, wild[:2])) == list(map(outcome, tame[:2])), "the others never notice"
+    lost = outcome(wild[2])
+    assert (lost["status"], lost["parameters_digest"]) == ("diverged", None)
+    notes = [json.loads(line) for line in (wild[2] / "timing.jsonl").read_text().splitlines()]
+    [message] = [note["message"] for note in notes if note["kind"] == "non_finite_loss"]
+    assert re.match(found, message) and lost["progress"]["update"] == 1
+    assert train_in_child(killed, 2 * per_rollout + 1) == KILLED
+    assert train_in_child(killed) == 1
+    assert list(map(outcome, killed)) == list(map(outcome, wild))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -55,8 +55,9 @@ def published(results, **values):
     return records
 
 
-def tuned(results, hopper):
-    """Write the grid of Hopper (both optimizers: the highest rate is best) and its tuned runs."""
+def tuned(results, hopper, diverged=()):
+    """Write the grid of Hopper (both optimizers: the highest rate is best) and its tuned runs; at the rates `diverged`
+    a non-finite loss ended the first tuning run of Adan."""
     records = []
     for optim, finals in zip(("adam", "adan"), hopper, strict=True):
         for rate in (1e-4, 3e-4, 1e-3):
@@ -65,6 +66,9 @@ def tuned(results, hopper):
                 values, "ppo_hopper", optim, 100, epochs=147, rate=None if rate == 3e-4 else rate
             )
         records += ppo_records.arm(finals, "ppo_hopper", optim, 200, rate=1e-3)
+    for record in records:
+        if (record["optim"], record["seed"]) == ("adan", 100) and record["config"]["optim"]["lr"] in diverged:
+            record["status"] = "diverged"
     for record in records:
         ppo_records.write(results, record)
     return records
@@ -136,6 +140,23 @@ def test_protocols_that_disagree(undrawn, results):
     tables = (results / "tables" / "f2.md").read_text()
     assert "| game   |      | 1e-4 | 3e-4 | 1e-3 | chosen                     |" in tables
     assert "| Hopper | Adam | 10.0 | 30.0 | 100  | 1e-3 (highest of the grid) |" in tables
+
+
+def test_rates_that_failed_are_named(undrawn, results):
+    study.make_study("f2", tuned(results, (LOW, HIGH), diverged=[1e-3]))
+    page = (results / "figure2.md").read_text()
+    assert "because a run of the grid diverged: Hopper (Adan 1e-3: ppo_hopper-adan-147-cleanrloptim.lr=0.001-" in page
+    assert "Every rate of the grid failed" not in page
+    tables = (results / "tables" / "f2.md").read_text()
+    assert "| 1e-4 | 3e-4 | 1e-3             | chosen " in tables
+    assert "| 10.0 | 30.0 | no finite return | 3e-4 " in tables
+
+
+def test_a_grid_whose_rates_all_failed_is_said_to_have(undrawn, results):
+    study.make_study("f2", tuned(results, (LOW, HIGH), diverged=[1e-4, 3e-4, 1e-3]))
+    page = (results / "figure2.md").read_text()
+    assert "Every rate of the grid failed, so that there is none to run at: Hopper (Adan)." in page
+    assert "| none, every rate failed " in (results / "tables" / "f2.md").read_text()
 
 
 def test_too_few_seeds_are_shown_and_not_judged(undrawn, results):

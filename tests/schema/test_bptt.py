@@ -8,8 +8,9 @@ import pytest
 from experiments.optimizers.schedules import rate_of_update
 from experiments.schema import bptt
 from experiments.schema.compose import compose
-from experiments.schema.config import BPTTConfig, DataConfig, RunConfig
+from experiments.schema.config import DataConfig, RunConfig
 from experiments.schema.epochs import Epochs, of_run
+from experiments.schema.task_sections import BPTTConfig
 
 
 def lengths(config, epoch):

@@ -6,11 +6,13 @@ import pytest
 
 from experiments.schema.batches import accumulation, micro_batch, unit
 from experiments.schema.budget import stop_update
-from experiments.schema.check import CHOICES, check, origin
+from experiments.schema.check import check
 from experiments.schema.compose import compose
 from experiments.schema.config import AugmentationConfig, RunConfig
 from experiments.schema.epochs import Epochs, total_updates, updates_per_epoch
 from experiments.schema.errors import UserError
+from experiments.schema.legal_values import CHOICES
+from experiments.schema.origin import origin
 
 
 def composed(*arguments: str):

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from experiments.schema import names
 from experiments.schema.check import check
 from experiments.schema.compose import compose
-from experiments.schema.config import NOT_IDENTITY
-from experiments.schema.digest import config_digest
+from experiments.schema.digest import NOT_IDENTITY, config_digest
 from experiments.schema.errors import UserError
 from experiments.schema.typed import from_dict, get, to_dict
 

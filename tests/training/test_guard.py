@@ -9,6 +9,7 @@ from killing import train_in_child
 
 from experiments import tasks
 from experiments.record.run_directory import RunDirectory
+from experiments.record.verify import verify
 from experiments.schema.batches import micro_batch
 from experiments.training.interruption import Interruption
 from experiments.training.loop import Run
@@ -25,10 +26,12 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(begi
     [message] = [note["message"] for note in notes if note["kind"] == "non_finite_loss"]
     assert "at update 13, learning rate 5e+29; first non-finite gradients in parameter group 0 (" in message
     assert [file.name[:15] for file in (path / "checkpoints").iterdir()] == ["update-00000011"]
-    assert not (path / "record.json").exists()
+    record = json.loads((path / "record.json").read_text())
+    assert (record["status"], record["progress"]["update"], verify(path)) == ("diverged", 12, [])
     events = [json.loads(line)["kind"] for line in (path / "events.jsonl").read_text().splitlines()]
     assert events == ["begin", "train", "evaluation"]
     assert train_in_child(path) == 1, "the same command goes on from the checkpoint and ends in the same way"
+    assert json.loads((path / "record.json").read_text()) == record
 
 
 def test_a_step_that_the_fp16_scaler_skips_counts_as_an_update_but_not_for_the_optimizer(begin):

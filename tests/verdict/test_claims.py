@@ -72,8 +72,7 @@ def chosen(records):
 def test_the_rate_with_the_best_mean_over_tuning_seeds_is_chosen():
     choice = chosen(tuning(lr1e_4=5, lr3e_4=9, lr1e_3=7))
     assert choice is not None
-    rate, means = choice
-    assert (rate, means) == (3e-4, {1e-4: 5.0, 3e-4: 9.0, 1e-3: 7.0})
+    assert choice == (3e-4, {1e-4: 5.0, 3e-4: 9.0, 1e-3: 7.0}, {})
     assert choice.at_edge == ""
 
 
@@ -89,11 +88,29 @@ def test_nothing_is_chosen_while_a_run_of_the_grid_is_missing():
     assert chosen([]) is None
 
 
-def test_a_rate_at_which_a_run_diverged_is_never_chosen():
-    records = tuning(lr1e_4=5, lr3e_4=6, lr1e_3=100)
-    records[-1] = ppo_records.record(float("nan"), seed=101, epochs=147, rate=1e-3)
-    choice = chosen(records)
-    assert choice is not None and choice.rate == 3e-4
+WITHOUT_VALUE = {
+    "without a finite return": lambda run: run | {"summary": {"episode_return": {"last": float("nan")}}},
+    "ended by a non-finite loss": lambda run: run | {"status": "diverged"},
+}
+
+
+@pytest.mark.parametrize("how", WITHOUT_VALUE)
+def test_a_rate_at_which_a_run_diverged_is_never_chosen(how):
+    lost = WITHOUT_VALUE[how]
+    *others, last = tuning(lr1e_4=5, lr3e_4=6, lr1e_3=100)
+    choice = chosen([*others, lost(last)])
+    assert choice is not None
+    assert (choice.rate, choice.at_edge, choice.failures) == (3e-4, "", {1e-3: (last["run"],)})
+    assert chosen([*others[1:], lost(last)]) is None, "another run is merely unfinished"
+    nothing = chosen([*map(lost, [*others, last])])
+    assert nothing is not None and nothing.rate is None
+    assert list(nothing.failures) == [1e-4, 3e-4, 1e-3]
+
+
+def test_a_run_that_a_non_finite_loss_ended_is_no_seed_of_an_arm():
+    lost = ppo_records.record(2.0, seed=1, status="diverged")
+    made = make_arm(ppo_records.PUBLISHED, "ppo_hopper", "adam", [ppo_records.record(1.0), lost], METRIC)
+    assert (made.values, made.diverged, made.ended) == ((1.0,), (lost["run"],), False)
 
 
 def test_a_stage_without_a_list_of_rates_has_no_choice():

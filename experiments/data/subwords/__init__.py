@@ -29,8 +29,9 @@ from experiments.data.subwords.packing import Stream
 from experiments.record.atomic import atomic_file, write_atomically, write_json
 from experiments.record.lock import locked
 from experiments.schema import paths
-from experiments.schema.config import DataConfig, TextConfig
+from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
+from experiments.schema.task_sections import TextConfig
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.data.streams import derive
-from experiments.schema.config import TextConfig
+from experiments.schema.task_sections import TextConfig
 
 
 @dataclass(frozen=True, eq=False)
