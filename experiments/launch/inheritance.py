@@ -74,4 +74,6 @@ def _from_checkpoint(config: RunConfig, folder: Path) -> None:
     config.model = ModelConfig(name="AutoModelForSequenceClassification", arguments=arguments)
     config.init = str(folder)
     config.inherited.source, config.inherited.weights = folder.name, weights
+    if not config.text.tokenizer:
+        _, config.inherited.tokenizer = read_tokenizer(str(folder))
     config.overrides.append(f"init={folder.name}")

@@ -19,6 +19,7 @@ from experiments.data.subwords import tokenizer
 from experiments.launch import plan
 from experiments.record.verify import verify
 from experiments.schema.config import DataConfig
+from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
 from experiments.tasks.glue import Glue
 from experiments.tasks.glue_metrics import in_percent
@@ -61,8 +62,6 @@ def test_the_record_names_the_parent_and_its_weights(fine_tuning, parent, train)
 
 def test_two_parents_give_two_runs_and_places_do_not_count(fine_tuning, pretraining, train, parent, tmp_path):
     other = train(pretraining("seed=1"))
-    from experiments.schema.digest import config_digest
-
     first, second = (config_digest(fine_tuning(f"parent={run.path}")) for run in (parent, other))
     assert first != second
     parent.path.rename(tmp_path / "moved")
@@ -144,6 +143,17 @@ def test_a_checkpoint_without_a_padding_token_can_be_fine_tuned(fine_tuning, che
     task = Glue(fine_tuning(f"init={tmp_path}", f"text.tokenizer={checkpoint}"), Part(micro_batch=16))
     (batch,) = task.micro_batches(1)
     assert task.loss(task.module, batch).sum.isfinite() and task.module.config.pad_token_id == 2
+
+
+def test_the_same_weights_with_another_tokenizer_are_another_run(fine_tuning, checkpoint: Path, tmp_path: Path):
+    import shutil
+
+    other = tmp_path / checkpoint.name
+    shutil.copytree(checkpoint, other)
+    assert config_digest(fine_tuning(f"init={other}")) == config_digest(fine_tuning(f"init={checkpoint}"))
+    described = other / "tokenizer.json"
+    described.write_text(described.read_text() + " ")
+    assert config_digest(fine_tuning(f"init={other}")) != config_digest(fine_tuning(f"init={checkpoint}"))
 
 
 @pytest.mark.parametrize(("world_size", "micro_batch"), [(1, 2), (2, 8)])
