@@ -116,7 +116,7 @@ def _summarise(entries: list[Entry]) -> None:
     table = Table(title=f"{len(entries)} runs")
     changed = any(entry.config.overrides for entry in entries)
     for column in ("exp", "optim", "recipe", "budget", "batch", "seed", *["changed"][:changed], "result", "outcome"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, no_wrap=column != "changed")
     for entry in entries:
         config = entry.config
         budget = budget_of(vars(config))
