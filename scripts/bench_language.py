@@ -188,7 +188,7 @@ def _row(name: str, ours: list[float], plain: list[float], tokens: float) -> str
         median = statistics.median(seconds)
         cells.append(f"{1e3 * median:.1f} ms, {tokens / median:,.0f} tokens/s")
     cells.append(f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
-    cells.append((PARTS[name].__doc__ or "").split(".")[0])
+    cells.append((PARTS[name].__doc__ or "").rstrip("."))
     return "| " + " | ".join(cells) + " |"
 
 
