@@ -243,7 +243,7 @@ def test_two_processes_train_and_evaluate_like_one(tmp_path, results):
 
     events = []
     for devices in (1, 2):
-        config = small(*PLAIN, f"launch.devices={devices}", "stop_at=60updates")
+        config = small(*PLAIN, f"launch.devices={devices}", "stop_at=30updates")
         directory = RunDirectory.open_or_create(tmp_path / str(devices), config)
         assert local.train(directory.path) == 0
         lines = directory.events_path.read_text().splitlines()
