@@ -103,7 +103,7 @@ def belongs(
     """Whether `record` is a run of this arm at `scale` that finished or diverged, changed on the command line in
     nothing but the rate, and in that only where `rate` asks for one."""
     wanted = (exp, optim, stage.recipe, stage.epochs, scale)
-    if tuple(record[key] for key in ("exp", "optim", "recipe", "epochs", "scale")) != wanted:
+    if tuple(record.get(key) for key in ("exp", "optim", "recipe", "epochs", "scale")) != wanted:
         return False
     if record["status"] not in ("finished", "diverged"):
         return False

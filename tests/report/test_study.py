@@ -161,6 +161,12 @@ def test_a_grid_whose_rates_all_failed_is_said_to_have(undrawn, results):
     assert "| none, every rate failed " in (results / "tables" / "f2.md").read_text()
 
 
+def test_records_of_runs_that_count_updates_lie_beside_a_study_s(undrawn, results):
+    records = published(results, hopper=(HIGH, LOW))
+    other = {key: value for key, value in records[0].items() if key != "epochs"} | {"exp": "bert_glue", "updates": 60}
+    assert quoted(results, [other, *records]) == quoted(results, records)
+
+
 def test_too_few_seeds_are_shown_and_not_judged(undrawn, results):
     text = quoted(results, published(results, hopper=(LOW, HIGH[:5])))
     assert text.startswith(f"{CLAIM} has not been tested here yet.")

@@ -44,8 +44,11 @@ def train(folder: Path, *more: str) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def results(tmp_path_factory):
+    """Where records go, of this process and of others."""
+    folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "RESULTS", tmp_path_factory.mktemp("results"))
+        patch.setattr(paths, "RESULTS", folder)
+        patch.setenv("ADAN_RESULTS", str(folder))
         yield
 
 
