@@ -43,6 +43,8 @@ def find_parent(place: str) -> Parent:
     if not (folder / "record.json").exists():
         raise UserError(f"parent={place} (command line): the run is not finished; the command that began it goes on")
     record = load_record(folder / "record.json")
+    if record["status"] == "diverged":
+        raise UserError(f"parent={place} (command line): a loss that was not finite ended the run; name another")
     if record["status"] != "finished":
         progress = record["progress"]
         raise UserError(

@@ -21,6 +21,7 @@ from experiments.models.text_encoders import library
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 from experiments.tasks.glue_metrics import in_percent
+from experiments.tasks.loss_precision import at_least_float32
 from experiments.training import parallel
 from experiments.training.inherited import parent_state
 from experiments.training.task import Loss, Part
@@ -138,8 +139,7 @@ class Glue:
         )
 
     def _logits(self, module: nn.Module, batch: Batch) -> Tensor:
-        logits = module(**batch.inputs).logits
-        return logits if logits.dtype == torch.float64 else logits.float()
+        return at_least_float32(module(**batch.inputs).logits)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.task.regression:

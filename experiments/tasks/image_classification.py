@@ -22,6 +22,7 @@ from experiments.data.updates import UpdateSamples
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError
+from experiments.tasks.loss_precision import at_least_float32
 from experiments.tasks.losses import loss_by_name
 from experiments.training.task import Loss, Part
 
@@ -95,7 +96,7 @@ class ImageClassification:
 
     def loss(self, module: nn.Module, batch: Batch) -> Loss:
         """Sum over samples of the configured loss, computed in at least float32."""
-        return Loss(self.criterion(_at_least_float32(module(batch.images)), batch.targets))
+        return Loss(self.criterion(at_least_float32(module(batch.images)), batch.targets))
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module) -> dict[str, float]:
@@ -118,7 +119,7 @@ class ImageClassification:
         answers = read_ahead(self.evaluation_reader, requests, self.workers, device.type == "cuda")
         for (pixels, labels), n in zip(answers, counts, strict=True):
             images = self._as_input(self.normalise(pixels.to(device, non_blocking=True)))
-            sums += _sums(_at_least_float32(module(images))[:n], labels.to(device, non_blocking=True)[:n])
+            sums += _sums(at_least_float32(module(images))[:n], labels.to(device, non_blocking=True)[:n])
         if dist.is_initialized():
             dist.all_reduce(sums)
         module.train(training)
@@ -140,10 +141,6 @@ class ImageClassification:
         parameter = next(self.module.parameters())
         last = self.config.model.channels_last and tensor.ndim == 4
         return tensor.to(parameter.dtype, memory_format=torch.channels_last if last else torch.preserve_format)
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from experiments.models.awd_lstm import AWDLSTM, Carry, columns_of, detached, jo
 from experiments.schema import bptt
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import of_run
+from experiments.tasks.loss_precision import at_least_float32
 from experiments.tasks.text_columns import TextColumns, fresh_model, perplexity
 from experiments.tasks.token_loss import summed_cross_entropy
 from experiments.training import parallel
@@ -134,7 +135,6 @@ class LSTMLanguageModelling:
             carry = carry or self._model.carry(inputs.shape[1])
             output = module(inputs, carry)
             carry = output.carry
-            logits = output.logits.flatten(0, 1)
-            logits = logits if logits.dtype == torch.float64 else logits.float()
+            logits = at_least_float32(output.logits.flatten(0, 1))
             total += F.cross_entropy(logits, targets.flatten(), reduction="sum", ignore_index=NO_TARGET).double()
         return perplexity(total, len(tokens) - 1)

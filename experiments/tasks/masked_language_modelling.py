@@ -21,6 +21,7 @@ from experiments.data.subwords.masking import Masked, Vocabulary, mask
 from experiments.data.subwords.packing import PackedSequences
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
+from experiments.tasks.loss_precision import at_least_float32
 from experiments.training import parallel
 from experiments.training.task import Loss, Part
 
@@ -75,7 +76,7 @@ class MaskedLanguageModelling:
     def loss(self, module: nn.Module, batch: Batch) -> Loss:
         """Sum of cross-entropies over targets, in nats, computed in at least float32."""
         logits = module(batch.input_ids, batch.attention_mask, batch.places)
-        return Loss(F.cross_entropy(_at_least_float32(logits), batch.targets, reduction="sum"))
+        return Loss(F.cross_entropy(at_least_float32(logits), batch.targets, reduction="sum"))
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module) -> dict[str, float]:
@@ -89,7 +90,7 @@ class MaskedLanguageModelling:
         for start in range(0, len(mine), size):
             indices = mine[start : start + size]
             batch = self._batch(self._masked_for_evaluation(indices), np.arange(len(indices)))
-            logits = _at_least_float32(module(batch.input_ids, batch.attention_mask, batch.places))
+            logits = at_least_float32(module(batch.input_ids, batch.attention_mask, batch.places))
             surprise = F.cross_entropy(logits.double(), batch.targets, reduction="sum")
             sums += torch.stack(
                 [surprise, (logits.argmax(1) == batch.targets).sum(), surprise.new_tensor(len(batch.targets))]
@@ -146,7 +147,3 @@ class MaskedLanguageModelling:
 
     def _to_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.part.device, non_blocking=True)
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()

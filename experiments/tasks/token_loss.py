@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from experiments.tasks.loss_precision import at_least_float32
+
 CHUNK = 1 << 20  # logits at a time: they stay in a core's cache
 
 
@@ -21,14 +23,14 @@ def summed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """
     if logits.device.type == "cpu" and logits.requires_grad:
         return _InPlace.apply(logits, targets)
-    return F.cross_entropy(_at_least_float32(logits), targets, reduction="sum")
+    return F.cross_entropy(at_least_float32(logits), targets, reduction="sum")
 
 
 class _InPlace(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         rows = max(1, CHUNK // logits.shape[1])
-        normalisers = torch.cat([_at_least_float32(part).logsumexp(1) for part in logits.split(rows)])
+        normalisers = torch.cat([at_least_float32(part).logsumexp(1) for part in logits.split(rows)])
         ctx.save_for_backward(logits, targets, normalisers)
         ctx.rows = rows
         chosen = logits.gather(1, targets[:, None]).squeeze(1)
@@ -40,13 +42,9 @@ class _InPlace(torch.autograd.Function):
         logits, targets, normalisers = ctx.saved_tensors
         parts = (tensor.split(ctx.rows) for tensor in (logits, targets, normalisers))
         for part, wanted, normaliser in zip(*parts, strict=True):
-            shares = _at_least_float32(part).sub_(normaliser[:, None]).exp_()
+            shares = at_least_float32(part).sub_(normaliser[:, None]).exp_()
             shares[torch.arange(len(wanted)), wanted] -= 1
             shares.mul_(gradient)
             if shares is not part:
                 part.copy_(shares)
         return logits, None
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()

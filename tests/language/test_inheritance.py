@@ -46,6 +46,7 @@ def test_a_finished_parent_is_found_by_directory_record_and_name(fine_tuning, pr
     [
         (lambda parent: None, "the run is not finished"),
         (lambda parent: sealed(parent, "partial"), "stopped at update 3 of 6; its command without stop_at goes on"),
+        (lambda parent: sealed(parent, "diverged"), "a loss that was not finite ended the run"),
         (lambda parent: [path.unlink() for path in sealed(parent).checkpoints.iterdir()], "are not on this machine"),
         (
             lambda parent: sealed(parent, config={**parent.config_tree(), "task": "image_classification"}),
