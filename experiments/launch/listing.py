@@ -27,9 +27,10 @@ USAGE = {
 
 WIDTH = 15
 KEYS = {
-    "exp": "experiment (required unless table= is given)",
+    "exp": "experiment (required unless table= or search= is given)",
     "optim": "optimizer; its hyper-parameters are optim.lr, optim.weight_decay, ...",
     "table": "a table of the paper; exp=, optim=, epochs= or updates= beside it pick some of its cells",
+    "search": "a declared grid of settings that no source gives; exp= and optim= beside it pick some of its runs",
     "stage": "of a table that is a study (f2): one of its stages alone",
     "scale": "mini (default: small real data, about a minute) or paper (the printed recipe)",
     "recipe": "one of the experiment's recipes",
@@ -75,7 +76,7 @@ def show() -> int:
         console.print(f"  [cyan]{name:<{WIDTH}}[/] {study.title} (stages: {stages})")
     _section(console, "optimizers", "optim=", "facts about each: python run.py --optimizers")
     console.print("  [cyan]" + "  ".join(names.choices("optim")) + "[/]")
-    for group in ("data", "scale", "launch", "track"):
+    for group in ("search", "data", "scale", "launch", "track"):
         console.print(f"  {group + '=':<{WIDTH}} [cyan]{'  '.join(names.choices(group))}[/]")
     _section(console, "keys")
     for key, meaning in KEYS.items():

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report import csv, latex, markdown, study
+from experiments.report import csv, latex, markdown, search_page, study
 from experiments.report.collect import MINI, PAPER, SCALES, Result, records, results
 from experiments.report.grid import column_label, make_grid
 from experiments.report.ordering import SUBJECT, Winner, orders
 from experiments.schema import paths
 from experiments.schema.budget import budget_of
 from experiments.schema.errors import UserError, suggestion
+from experiments.schema.searches import load_search, search_names
 from experiments.schema.studies import load_study, study_names
 from experiments.schema.tables import Table, load_table, table_names
 from experiments.verdict.claims import judge_study
@@ -31,7 +32,7 @@ MINI_WARNING = (
 
 
 def make_tables(names: Sequence[str] = ()) -> list[Path]:
-    """Write the named tables and studies (all without names) and the index, and return the files written.
+    """Write the named tables and studies (without names all, and the searches) and the index; return the files written.
 
     The same records give the same bytes. A study that is not named is left out where its extra is not installed
     (`study.skipped` says so). Raises UserError for an unknown table, or a named one that cannot be written.
@@ -56,8 +57,10 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
     for name in studies:
         if name in names or (not names and not study.skipped(name)):
             written += study.make_study(name, known)
+    if not names:
+        written += [_write_search(folder, name, known) for name in search_names()]
     index = folder / "README.md"
-    index.write_text(_index(filled) + _studies(studies, known), encoding="utf-8")
+    index.write_text(_index(filled) + _studies(studies, known) + _searches(), encoding="utf-8")
     return [*written, index]
 
 
@@ -70,6 +73,12 @@ def _write(folder: Path, table: Table, by_scale: dict[str, list[Result]]) -> lis
     for suffix, text in texts.items():
         (folder / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")
     return [folder / f"{table.name}.{suffix}" for suffix in texts]
+
+
+def _write_search(folder: Path, name: str, known: Sequence[dict[str, Any]]) -> Path:
+    path = folder / f"search_{name}.md"
+    path.write_text(search_page.page(load_search(name), known), encoding="utf-8")
+    return path
 
 
 def _markdown(table: Table, by_scale: dict[str, list[Result]]) -> str:
@@ -221,3 +230,9 @@ def _studies(names: Sequence[str], known: Sequence[dict[str, Any]]) -> str:
             rows.append([f"[{name}]({name}.md)", loaded.title, protocol.stage.name, judged, protocol.kind])
     header = ["study", "title", "protocol", "games judged", "its claim"]
     return f"\nStudies judge a claim of the paper over many seeds.\n\n{markdown.table(header, rows)}"
+
+
+def _searches() -> str:
+    """Links to the pages of the searches."""
+    links = [f"[{name}](search_{name}.md)" for name in search_names()]
+    return f"\nSearches choose settings that no source gives: {', '.join(links)}.\n" if links else ""

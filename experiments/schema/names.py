@@ -19,6 +19,7 @@ GROUPS = {
     "launch": "launcher",
     "track": "tracker",
     "table": "table",
+    "search": "search",
 }
 
 

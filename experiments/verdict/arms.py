@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.schema import paths
 from experiments.schema.errors import UserError
 from experiments.schema.studies import Stage
 from experiments.verdict import records as of_record
@@ -117,15 +115,11 @@ def belongs(
 
 def read_curve(record: dict[str, Any], metric: str) -> Curve:
     """The evaluations of a sealed run, from its events. Raises UserError when they are not those that were sealed."""
-    for path in sorted((paths.RESULTS / "records").glob(f"{record['run']}*/events.jsonl")):
-        lines = path.read_bytes().splitlines()
-        if lines and json.loads(lines[-1]).get("hash") == record["events"]["hash"]:
-            evaluations = [json.loads(line) for line in lines if b'"kind":"evaluation"' in line]
-            return Curve(
-                tuple(int(event["environment_steps"]) for event in evaluations),
-                tuple(float(event[metric]) for event in evaluations),
-            )
-    raise UserError(f"results/records/{record['run']}: there is no events.jsonl that ends as its record says")
+    evaluations = of_record.evaluations(record)
+    return Curve(
+        tuple(int(event["environment_steps"]) for event in evaluations),
+        tuple(float(event[metric]) for event in evaluations),
+    )
 
 
 def read_curves(arm: Arm, metric: str) -> tuple[tuple[int, ...], list[tuple[float, ...]]]:

@@ -18,6 +18,15 @@ def sealed_records() -> list[dict[str, Any]]:
     return [_read(path) for path in sorted((paths.RESULTS / "records").glob("*/record.json"))]
 
 
+def evaluations(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The evaluation events of a sealed run, in order. Raises UserError where no events end as its record says."""
+    for path in sorted((paths.RESULTS / "records").glob(f"{record['run']}*/events.jsonl")):
+        lines = path.read_bytes().splitlines()
+        if lines and json.loads(lines[-1]).get("hash") == record["events"]["hash"]:
+            return [json.loads(line) for line in lines if b'"kind":"evaluation"' in line]
+    raise UserError(f"results/records/{record['run']}: there is no events.jsonl that ends as its record says")
+
+
 def with_record(records: Iterable[dict[str, Any]], record: dict[str, Any]) -> list[dict[str, Any]]:
     """`records` with `record` in place of an older one of the same run."""
     return [other for other in records if other["run"] != record["run"]] + [record]

@@ -1,0 +1,112 @@
+"""Searches: declared grids of the settings that no source gives, `python run.py search=NAME scale=paper`.
+
+The rule is fixed before the runs: every combination of a grid trains with the same seed, and the best evaluation of one
+metric chooses (`experiments.verdict.searching`). A recipe takes over what was chosen by an edit, marked `ours`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.schema import names, paths
+from experiments.schema.errors import UserError, suggestion
+from experiments.schema.point import Point
+from experiments.schema.resolve import DEFAULTS
+from experiments.schema.sources import read
+
+Settings = dict[str, float]
+KEYS = ("title", "recipe", "metric", "epochs", "seed", "exps", "grids")
+
+
+@dataclass(frozen=True)
+class Search:
+    """`grids` has for each optimizer the values to try, by the dotted path of the setting.
+
+    Runs are compared by their best evaluation of `metric` (of what does not test) in the first `epochs` epochs at paper
+    scale, and in all at another.
+    """
+
+    name: str
+    title: str
+    recipe: str
+    metric: str
+    epochs: int
+    seed: int
+    exps: tuple[str, ...]
+    grids: dict[str, dict[str, list[float]]]
+
+    def combinations(self, optim: str) -> list[Settings]:
+        """Every combination of the optimizer's grid, the last setting varying fastest."""
+        grid = self.grids[optim]
+        return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+    def limit(self, scale: str) -> int | None:
+        """Epochs of a run that count at `scale`; None for all."""
+        return self.epochs if scale == "paper" else None
+
+
+def search_names(configs: Path = paths.CONFIGS) -> list[str]:
+    """Names of all searches."""
+    return names.choices("search", configs)
+
+
+@functools.cache
+def load_search(name: str, configs: Path = paths.CONFIGS) -> Search:
+    """The search of `configs/search/<name>.yaml`. Raises UserError for an unknown name, and for an unknown or missing
+    key of the file."""
+    names.require("search", name, "command line", configs)
+    tree, where = read(configs / "search" / f"{name}.yaml"), f"configs/search/{name}.yaml"
+    for key in tree:
+        if key not in KEYS:
+            raise UserError(f"{where}: a search has no key {key!r}{suggestion(key, KEYS)}")
+    if missing := [key for key in KEYS if key not in tree]:
+        raise UserError(f"{where}: a search lacks {', '.join(missing)}")
+    return Search(name=name, **{**tree, "exps": tuple(tree["exps"])})
+
+
+def expand(point: Point, configs: Path = paths.CONFIGS) -> list[Point]:
+    """The runs of `search=...`, or `point` itself where it names none; `exp=` and `optim=` beside it pick some.
+
+    Raises UserError where the search has none of these, for a table beside it, and for what the search decides.
+    """
+    name = point.choices.get("search")
+    if name is None:
+        return [point]
+    search = load_search(names.require("search", name, "command line", configs), configs)
+    for key in ("table", "recipe", "epochs", "updates"):
+        if key in point.choices:
+            raise UserError(f"{key}={point.choices[key]} (command line): not beside search={name}; leave one out")
+    exps = _picked(search, point, "exp", search.exps)
+    optims = _picked(search, point, "optim", tuple(search.grids))
+    decided = {"seed", *(key for optim in optims for key in search.grids[optim])}
+    if taken := sorted(decided & point.values.keys()):
+        raise UserError(
+            f"{taken[0]}={point.values[taken[0]]} (command line): search={name} decides it; leave it out, or run the "
+            "experiment without search="
+        )
+    limit = search.limit(point.choices.get("scale", DEFAULTS["scale"]))
+    stop = {} if limit is None else {"stop_at": f"{limit}epochs"}
+    rest = {key: value for key, value in point.choices.items() if key != "search"}
+    return [
+        Point(
+            {**rest, "exp": exp, "optim": optim, "recipe": search.recipe},
+            {**stop, **point.values, **settings, "seed": search.seed},
+        )
+        for exp in exps
+        for optim in optims
+        for settings in search.combinations(optim)
+    ]
+
+
+def _picked(search: Search, point: Point, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    if key not in point.choices:
+        return known
+    wanted = point.choices[key]
+    if wanted not in known:
+        raise UserError(
+            f"{key}={wanted} (command line): not in search={search.name}{suggestion(str(wanted), list(known))}"
+        )
+    return (wanted,)
