@@ -15,6 +15,9 @@ from experiments.record.parent import FINE_TUNED, PRE_TRAINED, Parent, find_pare
 from experiments.schema.config import ModelConfig, RunConfig
 from experiments.schema.errors import UserError
 
+# Tasks of GLUE, and texts that hold their development set: SST-2 took its sentences from Rotten Tomatoes (Socher et al.
+# 2013).
+OVERLAPPING = {"SST-2": "rotten_tomatoes"}
 # Arguments of a model that may differ between a parent and its child: none changes the shape of a weight.
 FREE = {"model_type", "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"}
 
@@ -55,6 +58,12 @@ def _from_parent(config: RunConfig, parent: Parent) -> None:
     record, theirs = parent.record, parent.record["config"]
     if theirs["task"] != PRE_TRAINED:
         raise UserError(f"parent={config.parent} (command line): {parent.run} pre-trained no model for {config.exp}")
+    overlapping = OVERLAPPING.get(config.glue.name)
+    if overlapping and overlapping in record["data"].get("source", ""):
+        raise UserError(
+            f"parent={config.parent} (command line): {parent.run} read {record['data']['source']}, which holds the "
+            f"development set of {config.glue.name}; give a parent that did not"
+        )
     ours = config.model.arguments
     for key in sorted((ours.keys() | theirs["model"]["arguments"].keys()) - FREE):
         there, here = theirs["model"]["arguments"].get(key), ours.get(key)

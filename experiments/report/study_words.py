@@ -114,11 +114,11 @@ def quotation(result: StudyResult) -> str:
 
 
 def finding(result: StudyResult, protocol: ProtocolResult) -> str:
-    """What was found under one protocol that has games judged, in two or three sentences."""
+    """What was found under one protocol that has games judged, in one or two sentences."""
     judged, stage = protocol.protocol, protocol.stage
     base, subject = (result.label(optim) for optim in stage.optims)
     found = [
-        f"{found_in} in {games(judged.of_kind(kind))}"
+        f"{found_in} in {listed([_means(game) for game in judged.of_kind(kind)])}"
         for kind, found_in in (
             (WORSE, "significantly lower"),
             (BETTER, "significantly higher"),
@@ -126,20 +126,15 @@ def finding(result: StudyResult, protocol: ProtocolResult) -> str:
         )
         if judged.of_kind(kind)
     ]
-    sentences = [
-        f"With {stage.title}, {subject}'s final evaluation return was, against {base}'s, {listed(found)} "
-        f"({_extent(protocol)}): the claim is {judged.kind}, {reach(protocol)}.",
-        f"Mean final returns, {subject} against {base}: {'; '.join(_means(game) for game in judged.judged)}.",
-    ]
+    text = (
+        f"With {stage.title}, {subject}'s mean final return was, against {base}'s, {listed(found)}: the claim is "
+        f"{judged.kind} ({reach(protocol)}; {_extent(protocol)})."
+    )
     if protocol.across:
-        across, optims = protocol.across, stage.optims
-        pair = [f"{band(across.iqm[optim])} for {result.label(optim)}" for optim in optims]
-        sentences.append(
-            f"Over {counted(len(across.games), 'game')} together, the interquartile mean of normalised returns was "
-            f"{listed(pair)}, and a run with {subject} beat one with {base} with probability "
-            f"{band(across.improvement)}."
-        )
-    return " ".join(sentences)
+        over = counted(len(protocol.across.games), "game")
+        text += f" Over {over}, a run with {subject} beat one with {base} with probability "
+        text += f"{band(protocol.across.improvement)}."
+    return text
 
 
 def verdict_line(protocol: ProtocolResult) -> str:
@@ -160,8 +155,7 @@ def _headline(study: Study, judged: Sequence[ProtocolResult]) -> str:
     claim = f"The claim of {title(study)} that {study.claim}"
     kinds = {protocol.protocol.kind for protocol in judged}
     if len(kinds) > 1:
-        found = [f"{protocol.protocol.kind} with {protocol.stage.title}" for protocol in judged]
-        return f"{claim} depends here on how the two are compared: it is {'; '.join(found)}."
+        return f"{claim} depends here on how the two are compared."
     return {
         NOT_RUN: f"{claim} has not been tested here yet.",
         REFUTED: f"{claim} does not hold here.",
@@ -188,10 +182,6 @@ def _extent(protocol: ProtocolResult) -> str:
 
 
 def _means(game: Game) -> str:
-    assert game.comparison is not None and game.adjusted is not None
-    mean, comparison = sum(game.baseline.values) / game.baseline.n, game.comparison
-    p = p_value(game.adjusted)
-    return (
-        f"{game.name} {number(mean + comparison.difference)} against {number(mean)} (difference "
-        f"{with_interval(comparison.difference, comparison.interval, sign=True)}, p {p if p[0] == '<' else f'= {p}'})"
-    )
+    """`Ant (1162 against 1822)`."""
+    subject, baseline = (sum(arm.values) / arm.n for arm in (game.subject, game.baseline))
+    return f"{game.name} ({number(subject)} against {number(baseline)})"

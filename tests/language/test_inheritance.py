@@ -20,6 +20,7 @@ def sealed(directory: RunDirectory, status: str = "finished", **fields) -> RunDi
     record = {
         **{"run": directory.name, "exp": "bert_pretrain", "optim": config["optim"]["name"], "scale": config["scale"]},
         **{"status": status, "progress": {"update": 3, "total_updates": 6}, "overrides": [], "seed": 0},
+        "data": {"source": "2 text files"},
         **{"parameters_digest": "ab" * 32, "config": config, **fields},
     }
     directory.record_path.write_text(json.dumps(record))
@@ -51,6 +52,12 @@ def test_a_finished_parent_is_found_by_directory_record_and_name(fine_tuning, pr
         (
             lambda parent: sealed(parent, config={**parent.config_tree(), "task": "image_classification"}),
             "pre-trained no model for bert_glue",
+        ),
+        (
+            lambda parent: sealed(
+                parent, data={"source": "Hugging Face data set cornell-movie-review-data/rotten_tomatoes"}
+            ),
+            "rotten_tomatoes, which holds the development set of SST-2",
         ),
     ],
 )
