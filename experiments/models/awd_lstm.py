@@ -17,6 +17,9 @@ from experiments.schema.errors import UserError
 
 Carry = list[tuple[Tensor, Tensor]]
 
+SIZES = ("embedding", "hidden", "layers")
+DROPOUTS = ("dropout", "dropout_hidden", "dropout_input", "dropout_words", "weight_drop")
+
 
 class Output(NamedTuple):
     """Of tokens [T, n]: `logits` [T, n, vocabulary]; the `carry` after the last; what the last layer gave, `raw` and
@@ -28,12 +31,20 @@ class Output(NamedTuple):
     dropped: Tensor
 
 
+class Dropped(NamedTuple):
+    """Factors of one update, 0 or 1 / (1 - rate): of every word [vocabulary], and of every layer's recurrent weights
+    [4 width, width]; None where nothing drops."""
+
+    words: Tensor | None
+    recurrent: list[Tensor | None]
+
+
 class AWDLSTM(nn.Module):
     """`layers` LSTM layers, `hidden` wide but for the last, over a tied embedding of width `embedding`.
 
     `dropout` falls on the last layer's outputs, `dropout_hidden` on those of the layers before, `dropout_input` on the
     embeddings, each with one mask for all tokens of a column; `dropout_words` takes out whole words, `weight_drop`
-    single recurrent weights, one choice for a whole piece.
+    single recurrent weights, one choice (`drop`) for all columns of an update.
 
     Without `train_recurrent` the recurrent weights stay as they were initialised: in the code of AdaBelief's runs
     (weight_drop.py at 2855178) they are copied into a new parameter in every pass, and no gradient reaches them.
@@ -58,59 +69,70 @@ class AWDLSTM(nn.Module):
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.widths = [embedding, *[hidden] * (layers - 1), embedding]
         self.layers = nn.ModuleList(
-            WeightDropLSTM(inner, outer, weight_drop, train_recurrent) for inner, outer in pairwise(self.widths)
+            WeightDropLSTM(inner, outer, train_recurrent) for inner, outer in pairwise(self.widths)
         )
         self.dropout, self.dropout_hidden, self.dropout_input = dropout, dropout_hidden, dropout_input
-        self.dropout_words = dropout_words
+        self.dropout_words, self.weight_drop = dropout_words, weight_drop
 
     def carry(self, columns: int) -> Carry:
         """What nothing has been read before: zeros [1, columns, width] for outputs and cells of every layer."""
         weight = self.embedding.weight
         return [(weight.new_zeros(1, columns, width), weight.new_zeros(1, columns, width)) for width in self.widths[1:]]
 
-    def forward(self, tokens: Tensor, carry: Carry) -> Output:
+    def drop(self) -> Dropped:
+        """What drops out of the model itself, drawn from torch's global generator of the device."""
+        weights = [layer.get_parameter("weight_hh") for layer in self.layers]
+        return Dropped(
+            _factors(self.embedding.weight[:, 0], self.dropout_words),
+            [_factors(weight, self.weight_drop) for weight in weights],
+        )
+
+    def forward(self, tokens: Tensor, carry: Carry, dropped: Dropped | None = None) -> Output:
         """Predict what follows each of `tokens` int64 [T, n], which follow those that led to `carry`."""
-        features = self._locked(self._embedded(tokens), self.dropout_input)
+        features = self.embedding(tokens)
+        if dropped is not None and dropped.words is not None:
+            features = features * dropped.words[tokens].unsqueeze(-1)
+        features = self._locked(features, self.dropout_input)
+        recurrent = dropped.recurrent if dropped is not None else [None] * len(self.layers)
         carried: Carry = []
         raw = features
-        for index, (layer, before) in enumerate(zip(self.layers, carry, strict=True)):
-            raw, after = layer(features, before)
+        for index, (layer, before, factors) in enumerate(zip(self.layers, carry, recurrent, strict=True)):
+            raw, after = layer(features, before, factors)
             carried.append(after)
             last = index == len(self.layers) - 1
             features = self._locked(raw, self.dropout if last else self.dropout_hidden)
         return Output(F.linear(features, self.embedding.weight, self.bias), carried, raw, features)
 
-    def _embedded(self, tokens: Tensor) -> Tensor:
-        features = self.embedding(tokens)
-        if not self.training or not self.dropout_words:
-            return features
-        kept = torch.empty_like(self.embedding.weight[:, 0]).bernoulli_(1 - self.dropout_words)
-        return features * (kept / (1 - self.dropout_words))[tokens].unsqueeze(-1)
-
     def _locked(self, features: Tensor, dropout: float) -> Tensor:
         """Dropout of [T, n, width] with one mask [1, n, width] for all T."""
-        if not self.training or not dropout:
-            return features
-        mask = torch.empty_like(features[:1]).bernoulli_(1 - dropout).div_(1 - dropout)
-        return features * mask
+        factors = _factors(features[:1], dropout) if self.training else None
+        return features if factors is None else features * factors
+
+
+def _factors(like: Tensor, dropout: float) -> Tensor | None:
+    """Factors of inverted dropout in the shape of `like`; None where nothing drops."""
+    if not dropout:
+        return None
+    return torch.empty_like(like).bernoulli_(1 - dropout).div_(1 - dropout)
 
 
 class WeightDropLSTM(nn.Module):
     """One LSTM layer whose recurrent weights drop out, torch's kernels and initialisation (uniform within
     1 / sqrt(width)); gates in torch's order."""
 
-    def __init__(self, inner: int, width: int, drop: float, train_recurrent: bool) -> None:
+    def __init__(self, inner: int, width: int, train_recurrent: bool) -> None:
         super().__init__()
         bound = width**-0.5
         self.weight_ih = nn.Parameter(torch.empty(4 * width, inner).uniform_(-bound, bound))
         self.weight_hh = nn.Parameter(torch.empty(4 * width, width).uniform_(-bound, bound), train_recurrent)
         self.bias_ih = nn.Parameter(torch.empty(4 * width).uniform_(-bound, bound))
         self.bias_hh = nn.Parameter(torch.empty(4 * width).uniform_(-bound, bound))
-        self.drop = drop
 
-    def forward(self, features: Tensor, carry: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """[T, n, inner] to [T, n, width], and the carry after them."""
-        recurrent = F.dropout(self.weight_hh, self.drop, self.training)
+    def forward(
+        self, features: Tensor, carry: tuple[Tensor, Tensor], factors: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """[T, n, inner] to [T, n, width], and the carry after them; `factors` drop recurrent weights."""
+        recurrent = self.weight_hh if factors is None else self.weight_hh * factors
         weights = [self.weight_ih, recurrent, self.bias_ih, self.bias_hh]
         outputs, hidden, cell = torch.lstm(features, carry, weights, True, 1, 0.0, self.training, False, False)
         return outputs, (hidden, cell)
@@ -118,6 +140,11 @@ class WeightDropLSTM(nn.Module):
 
 def build(arguments: dict[str, Any], vocabulary: int) -> AWDLSTM:
     """A network for `vocabulary` words. Raises UserError for `model.arguments` that it does not take."""
+    for key, value in arguments.items():
+        if key in SIZES and not (type(value) is int and value >= 1):
+            raise UserError(f"model.arguments.{key}={value}: awd_lstm needs an integer of at least 1")
+        if key in DROPOUTS and not (isinstance(value, (int, float)) and 0 <= value < 1):
+            raise UserError(f"model.arguments.{key}={value}: awd_lstm needs a share from 0 on and below 1")
     try:
         return AWDLSTM(vocabulary, **arguments)
     except TypeError as error:

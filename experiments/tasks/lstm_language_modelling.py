@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.data.columns import NO_TARGET, held_out_pieces
-from experiments.models.awd_lstm import AWDLSTM, Carry, columns_of, detached, joined
+from experiments.data.streams import derive, reseed
+from experiments.models.awd_lstm import AWDLSTM, Carry, Dropped, columns_of, detached, joined
 from experiments.schema import bptt
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import of_run
@@ -25,12 +26,13 @@ from experiments.training.task import Loss, Part
 @dataclass(frozen=True)
 class Piece:
     """A micro-batch: `tokens` and `targets` int64 [T, n] of the columns `first`, ..., among those of this rank, and the
-    `carry` from the piece before."""
+    `carry` from the piece before. `dropped` is the same for all columns of an update, on every rank."""
 
     first: int
     tokens: Tensor
     targets: Tensor
     carry: Carry
+    dropped: Dropped
 
 
 class LSTMLanguageModelling:
@@ -61,23 +63,27 @@ class LSTMLanguageModelling:
         carry = self._settled_carry()
         if start == 0 or not carry:
             carry = self.carry = self._model.carry(count)
+        reseed(derive(self.config.seed, "dropped weights", update), self.part.device)
+        dropped = self._model.drop()
         for first in range(0, count, size):
             last = first + size
             tokens, targets = (self.columns[start + shift : stop + shift, first:last] for shift in (0, 1))
-            yield Piece(first, tokens, targets, columns_of(carry, first, last))
+            yield Piece(first, tokens, targets, columns_of(carry, first, last), dropped)
 
     def loss(self, module: nn.Module, batch: Piece) -> Loss:
         """Sum over targets of the cross-entropy and of what AR and TAR add, both means over the last layer's width."""
-        output = module(batch.tokens, batch.carry)
+        output = module(batch.tokens, batch.carry, batch.dropped)
         self._after.setdefault(batch.first, detached(output.carry))  # of the first passage, where there are two
         length, _, width = output.raw.shape
         total = summed_cross_entropy(output.logits.flatten(0, 1), batch.targets.flatten())
         if self.config.loss.activation:
-            total = total + self.config.loss.activation / width * output.dropped.square().sum()
+            size = at_least_float32(output.dropped).square().sum()
+            total = total + self.config.loss.activation / width * size
         if self.config.loss.slowness and length > 1:
             # A mean over the length - 1 differences, counted as if there were one for every target.
             weight = self.config.loss.slowness / width * length / (length - 1)
-            total = total + weight * (output.raw[1:] - output.raw[:-1]).square().sum()
+            raw = at_least_float32(output.raw)
+            total = total + weight * (raw[1:] - raw[:-1]).square().sum()
         return Loss(total)
 
     @torch.no_grad()

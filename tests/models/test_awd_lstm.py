@@ -75,25 +75,28 @@ def test_locked_dropout_keeps_one_mask_for_all_tokens_of_a_column():
 
 def test_whole_words_drop_out_of_the_embedding():
     model, inputs = network(dropout_words=0.5), tokens(40)
-    ratio = model._embedded(inputs) / model.embedding(inputs)
-    assert set(ratio.unique().round(decimals=9).tolist()) == {0.0, 2.0}
-    for word in range(11):
-        assert len(ratio[inputs == word].unique()) == 1, "the same fate everywhere"
+    dropped = model.drop()
+    assert set(dropped.words.tolist()) == {0.0, 2.0} and dropped.words.shape == (11,)
+    found = model(inputs, model.carry(4), dropped).logits
+    weight = model.embedding.weight.detach().clone()
+    with torch.no_grad():
+        model.embedding.weight.mul_(dropped.words[:, None])
+    features = model(inputs, model.carry(4)).dropped
+    torch.testing.assert_close(found, F.linear(features, weight, model.bias))
 
 
-def test_recurrent_weights_drop_out_once_a_piece_and_none_in_evaluation():
+def test_recurrent_weights_drop_out_and_none_without_a_choice():
     model, inputs = network(weight_drop=0.5), tokens(6)
-    once, again = (model(inputs, model.carry(4)).logits for _ in range(2))
+    once, again = (model(inputs, model.carry(4), model.drop()).logits for _ in range(2))
     assert torch.equal(once[0], again[0]), "the first token comes before any recurrence"
     assert not torch.equal(once[1:], again[1:])
-    torch.manual_seed(7)
-    dropped = model(inputs, model.carry(4)).raw
-    torch.manual_seed(7)
+    choice = model.drop()
+    assert all(set(factors.unique().tolist()) == {0.0, 2.0} for factors in choice.recurrent)
+    found = model(inputs, model.carry(4), choice).raw
     with torch.no_grad():
-        for layer in model.layers:
-            layer.weight_hh.copy_(F.dropout(layer.weight_hh, 0.5))
-    model.eval()
-    torch.testing.assert_close(model(inputs, model.carry(4)).raw, dropped)
+        for layer, factors in zip(model.layers, choice.recurrent, strict=True):
+            layer.weight_hh.mul_(factors)
+    torch.testing.assert_close(model(inputs, model.carry(4)).raw, found)
 
 
 def test_without_training_the_recurrence_all_other_gradients_are_the_same():
@@ -120,3 +123,17 @@ def test_sizes_on_penn_treebank(layers, parameters):
 def test_arguments_that_it_does_not_take_are_refused():
     with pytest.raises(UserError, match=r"model\.arguments=.*'width'.* do not suit awd_lstm"):
         models.build(ModelConfig("awd_lstm", {"width": 3}), DataConfig("ptb", vocabulary=10))
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"layers": 0}, "layers=0: awd_lstm needs an integer of at least 1"),
+        ({"hidden": 2.5}, "hidden=2.5: awd_lstm needs an integer"),
+        ({"dropout": 1.0}, "dropout=1.0: awd_lstm needs a share from 0 on and below 1"),
+        ({"weight_drop": -0.1}, "weight_drop=-0.1: awd_lstm needs a share"),
+    ],
+)
+def test_sizes_and_shares_that_cannot_be_are_refused(argument, message):
+    with pytest.raises(UserError, match=message):
+        models.build(ModelConfig("awd_lstm", argument), DataConfig("ptb", vocabulary=10))
