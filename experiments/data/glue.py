@@ -7,6 +7,7 @@ A folder (`data.root`) holds a task's official TSV files, or folders with them n
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -133,7 +134,11 @@ def load(config: DataConfig, name: str) -> GlueData:
 
 
 def missing(config: DataConfig, name: str) -> str | None:
-    """What the user must provide before `load` can work, in one sentence, or None."""
+    """What the user must provide before `load` can work, in one sentence, or None. Raises UserError for another number
+    of classes than the task has."""
+    classes = len(task(name).classes) or 1
+    if config.num_classes != classes:
+        raise UserError(f"data.num_classes={config.num_classes}: {name} has {classes}")
     if name == SENTIMENT:
         return movie_reviews.missing(config)
     files = [f"{file}.tsv" for file, _ in _splits(name).values()]
@@ -176,13 +181,16 @@ def _rows(path: Path, of: GlueTask) -> Iterator[list[str]]:
     with path.open(encoding="utf-8", newline="\n") as file:
         rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         columns = [*of.texts, of.label]
-        if not all(isinstance(column, int) for column in columns):
-            header = next(rows)
-            if absent := [column for column in columns if column not in header]:
-                raise UserError(f"{path} has no column {absent[0]!r}{suggestion(absent[0], header)}")
-            columns = [header.index(column) for column in columns]
-        for row in rows:
-            yield [row[column] for column in columns if column < len(row)]
+        try:
+            if not all(isinstance(column, int) for column in columns):
+                header = next(rows, [])
+                if absent := [column for column in columns if column not in header]:
+                    raise UserError(f"{path} has no column {absent[0]!r}{suggestion(absent[0], header)}")
+                columns = [header.index(column) for column in columns]
+            for row in rows:
+                yield [row[column] for column in columns if column < len(row)]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path}, after line {rows.line_num}: no TSV file in UTF-8: {error}") from error
 
 
 def _labelled(rows: Iterator[list[str]], name: str, where: str) -> tuple[Labelled, int]:
@@ -204,10 +212,19 @@ def _labelled(rows: Iterator[list[str]], name: str, where: str) -> tuple[Labelle
 
 def _label(text: str, of: GlueTask, where: str) -> float:
     try:
-        return float(text) / of.highest if of.regression else float(of.classes.index(text))
+        label = float(text) if of.regression else float(of.classes.index(text))
     except ValueError:
+        label = math.nan
+    return _normalised(label, text, of, where)
+
+
+def _normalised(label: float, shown: object, of: GlueTask, where: str) -> float:
+    """A class's number as it is, a score as a share of the highest. Raises UserError for one that cannot be."""
+    highest = of.highest if of.regression else len(of.classes) - 1
+    if not 0 <= label <= highest:
         expected = f"a score from 0 to {of.highest:g}" if of.regression else f"one of {', '.join(of.classes)}"
-        raise UserError(f"{where}: label {text!r}, expected {expected}") from None
+        raise UserError(f"{where}: label {shown!r}, expected {expected}")
+    return label / of.highest if of.regression else label
 
 
 def _from_hub(config: DataConfig, name: str) -> GlueData:
@@ -221,8 +238,9 @@ def _from_hub(config: DataConfig, name: str) -> GlueData:
         if absent := [column for column in (*of.on_hub, "label") if column not in table.column_names]:
             raise UserError(f"data.hub={config.hub}: {name} has no column {absent[0]} but {table.column_names}")
         texts = list(zip(*(table[column] for column in of.on_hub), strict=True))
-        labels = np.array(table["label"], dtype=np.float64)
-        splits[split] = Labelled(texts, labels / of.highest if of.regression else labels)
+        where = f"data.hub={config.hub}, split {there} of {name}"
+        labels = [_normalised(float(label), label, of, where) for label in table["label"]]
+        splits[split] = Labelled(texts, np.array(labels))
     return GlueData(name, f"Hugging Face data set {hub.shown_name(config)}", splits.pop("train"), splits)
 
 

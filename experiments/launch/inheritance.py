@@ -13,7 +13,7 @@ from pathlib import Path
 from experiments.launch.pretrained_folder import read_checkpoint, read_tokenizer
 from experiments.record.parent import FINE_TUNED, PRE_TRAINED, Parent, find_parent, newest_finished
 from experiments.schema.config import ModelConfig, RunConfig
-from experiments.schema.errors import UserError
+from experiments.schema.errors import UserError, suggestion
 
 # Tasks of GLUE, and texts that hold their development set: SST-2 took its sentences from Rotten Tomatoes (Socher et al.
 # 2013).
@@ -80,6 +80,15 @@ def _from_parent(config: RunConfig, parent: Parent) -> None:
 
 def _from_checkpoint(config: RunConfig, folder: Path) -> None:
     arguments, weights = read_checkpoint(folder, config.init or "")
+    given = {text.partition("=")[0].removeprefix("model.arguments.") for text in config.overrides}
+    dropouts = FREE - {"model_type"} if "hidden_dropout_prob" in arguments else set()  # BERT's kin have all of them
+    for key in sorted(given & config.model.arguments.keys()):
+        if key not in dropouts:
+            raise UserError(
+                f"model.arguments.{key} (command line): init={config.init} says what its model is"
+                f"{suggestion(key, sorted(dropouts))}"
+            )
+    arguments |= {key: value for key, value in config.model.arguments.items() if key in dropouts}
     config.model = ModelConfig(name="AutoModelForSequenceClassification", arguments=arguments)
     config.init = str(folder)
     config.inherited.source, config.inherited.weights = folder.name, weights

@@ -30,7 +30,10 @@ def read_checkpoint(folder: Path, place: str) -> tuple[dict[str, Any], str]:
     if not files or not described.is_file():
         absent = "weights (model.safetensors or pytorch_model.bin)" if described.is_file() else "config.json"
         raise UserError(f"init={place} (command line): the folder has no {absent}")
-    arguments = json.loads(described.read_bytes())
+    try:
+        arguments = json.loads(described.read_bytes())
+    except ValueError as error:
+        raise UserError(f"init={place} (command line): config.json cannot be read: {error}") from error
     if "model_type" not in arguments:
         raise UserError(f"init={place} (command line): config.json names no model_type")
     kept = {key: value for key, value in arguments.items() if key not in NOT_ARCHITECTURE and value is not None}

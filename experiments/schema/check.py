@@ -13,7 +13,7 @@ from experiments.schema.budget import EPOCHS, UPDATES, budget_of, stop_of
 from experiments.schema.config import RunConfig, ScheduleConfig
 from experiments.schema.epochs import of_run, samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError, suggestion
-from experiments.schema.legal_values import IN_PACKAGES, READS, check_each
+from experiments.schema.legal_values import IN_PACKAGES, READS, check_each, check_read
 from experiments.schema.origin import origin
 from experiments.schema.sources import read
 from experiments.schema.typed import show
@@ -38,12 +38,15 @@ def check(config: RunConfig) -> None:
     """Raise UserError for the first value that cannot be (`legal_values`), or that does not fit the others."""
     _data(config)
     check_each(config)
+    check_read(config)
     _names(config)
     _schedule(config)
     if config.task == "ppo":
         _rollouts(config)
     if config.task == "transformer_xl":
         _columns(config)
+    if config.task == "masked_language_modelling":
+        _masks(config)
     _updates(config)
     _split(config)
 
@@ -76,6 +79,10 @@ def _names(config: RunConfig) -> None:
     if base is not None and base not in others:
         key = "optim.base"
         raise UserError(f"{key}={base} ({origin(config, key)}): no such other optimizer{suggestion(base, others)}")
+    evaluated = sorted({metric.of or name for name, metric in config.metrics.items()})
+    if config.optim.get("asgd_after") and config.optim["asgd_metric"] not in evaluated:
+        key, value = "optim.asgd_metric", config.optim["asgd_metric"]
+        raise UserError(f"{key}={value} ({origin(config, key)}): no evaluation has it{suggestion(value, evaluated)}")
     policy = config.augmentation.auto_augment
     if policy is not None and policy.split("-")[0] not in POLICIES:
         key = "augmentation.auto_augment"
@@ -121,12 +128,31 @@ def _rollouts(config: RunConfig) -> None:
 
 
 def _columns(config: RunConfig) -> None:
-    """The training text must fill the columns with more than one token each."""
+    """The training text must fill the columns with more than one token each, and a token must see at least itself."""
+    if config.segments.long_length and not config.segments.long_memory:
+        key = "segments.long_memory"
+        raise UserError(
+            f"{key}=0 ({origin(config, key)}): every token sees as many tokens, itself among them; at least 1"
+        )
     columns, tokens = config.global_batch_size, config.data.train_size
     if tokens < 2 * columns:
         raise UserError(
             f"global_batch_size={columns} ({origin(config, 'batch_size')}): {tokens} training tokens of "
             f"{config.data.name} are too few for so many sequences; did you mean {max(1, tokens // 2)}?"
+        )
+
+
+def _masks(config: RunConfig) -> None:
+    """Some words must be targets, and no more of them be kept or exchanged than there are."""
+    text = config.text
+    if not text.mask_probability:
+        key = "text.mask_probability"
+        raise UserError(f"{key}=0 ({origin(config, key)}): no word would be a target; did you mean 0.15?")
+    if text.leave_unmasked + text.random_token > 1:
+        key = "text.leave_unmasked"
+        raise UserError(
+            f"{key}={text.leave_unmasked} ({origin(config, key)}) and text.random_token={text.random_token}: together "
+            "more than all targets; did you mean 0.1 and 0.1?"
         )
 
 

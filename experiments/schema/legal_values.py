@@ -104,8 +104,30 @@ OF_IMAGES = ("data.num_classes", "data.channels", "data.image_size")
 OF_TEXT = ("data.vocabulary", "data.valid_size")
 OF_TASK = {"bptt.": "lstm_language_modelling", "segments.": "transformer_xl"}
 
+# Sections and keys that only some tasks read: given to another, they would look like a change and be none.
+IMAGES, LSTM = ("image_classification",), ("lstm_language_modelling",)
+READ_BY = {
+    **dict.fromkeys(("augmentation.", "loss.name", "loss.label_smoothing", "distribute_batch_norm"), IMAGES),
+    **dict.fromkeys(("model.drop", "model.drop_path", "model.channels_last"), IMAGES),
+    **dict.fromkeys(("evaluation.crop_pct", "evaluation.interpolation"), IMAGES),
+    **dict.fromkeys(("bptt.", "loss.activation", "loss.slowness"), LSTM),
+    "segments.": ("transformer_xl",),
+    "ppo.": ("ppo",),
+    **dict.fromkeys(("text.tokenizer", "text.sequence_length"), ("masked_language_modelling", "glue")),
+    "text.": ("masked_language_modelling",),
+}
+
 # Hyper-parameters that are words, for the optimizers that have them.
 OPTIM_CHOICES = {"optim.state_dtype": ("float32", "bfloat16"), "optim.state_rounding": ("stochastic", "nearest")}
+
+
+def check_read(config: RunConfig) -> None:
+    """Raise UserError for the first setting of the command line that the task does not read."""
+    for text in config.overrides:
+        key = text.partition("=")[0]
+        readers = READ_BY.get(key) or READ_BY.get(f"{key.partition('.')[0]}.")
+        if readers and config.task not in readers:
+            raise UserError(f"{text} (command line): {config.exp} does not read it; only {' and '.join(readers)} does")
 
 
 def check_each(config: RunConfig) -> None:

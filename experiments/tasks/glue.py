@@ -17,7 +17,7 @@ from experiments.data.glue import Labelled
 from experiments.data.passes import Passes, share
 from experiments.data.streams import derive, reseed
 from experiments.data.subwords import tokenizer
-from experiments.models.text_encoders import library
+from experiments.models.text_encoders import configuration, library
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 from experiments.tasks.glue_metrics import in_percent
@@ -182,7 +182,11 @@ def _from_checkpoint(config: RunConfig) -> tuple[nn.Module, Tokenizer]:
     transformers, outputs = library(), config.data.num_classes
     try:
         module, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-            config.init, num_labels=outputs, ignore_mismatched_sizes=True, output_loading_info=True, dtype=torch.float32
+            config.init,
+            config=configuration({**config.model.arguments, "num_labels": outputs}, strict=False),
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            dtype=torch.float32,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"init={config.init}: {error}") from error

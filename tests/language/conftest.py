@@ -102,7 +102,8 @@ def fine_tuning(labelled: Path):
 
     def make(*overrides: str) -> RunConfig:
         given = {override.split("=")[0] for override in overrides}
-        base = [text for text in [*SHAPE, *SHORT, *places] if text.split("=")[0] not in given]
+        shape = SHAPE[-1:] if "init" in given else SHAPE  # a checkpoint says what its model is
+        base = [text for text in [*shape, *SHORT, *places] if text.split("=")[0] not in given]
         (config,) = compose(["exp=bert_glue", *base, *overrides])
         check(config)
         return inherit([config])[0]

@@ -30,6 +30,11 @@ from experiments.training.task import Part
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "glue"
 
 
+def _data(name: str, **values) -> DataConfig:
+    """What a task's recipe says of its classes, and `values`."""
+    return DataConfig("glue", num_classes=len(glue.task(name).classes) or 1, **values)
+
+
 @pytest.fixture
 def parent(pretraining, train):
     return train(pretraining())
@@ -107,6 +112,19 @@ def test_any_checkpoint_folder_can_be_fine_tuned(fine_tuning, checkpoint, train)
     again = Glue(config, Part(micro_batch=16))
     assert parameters_digest(again.module) == parameters_digest(task.module), "the new head is drawn from the seed"
     assert train(config).record()["config"]["init"] == "<local>"
+
+
+def test_dropouts_are_the_recipes_or_the_command_lines_and_all_else_the_checkpoints(fine_tuning, checkpoint, tmp_path):
+    module = Glue(fine_tuning(f"init={checkpoint}"), Part(micro_batch=16)).module
+    assert (module.config.hidden_dropout_prob, module.config.classifier_dropout) == (0.0, 0.0), "0.1 in the checkpoint"
+    config = fine_tuning(f"init={checkpoint}", "model.arguments.hidden_dropout_prob=0.3")
+    assert Glue(config, Part(micro_batch=16)).module.bert.encoder.layer[0].output.dropout.p == 0.3
+    with pytest.raises(UserError, match=r"model.arguments.hidden_size .command line.: init=.* says what its model is"):
+        fine_tuning(f"init={checkpoint}", "model.arguments.hidden_size=32")
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(UserError, match=r"init=.* .command line.: config.json cannot be read"):
+        fine_tuning(f"init={tmp_path}")
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(fine_tuning, checkpoint, documents, tmp_path: Path):
@@ -231,7 +249,7 @@ def test_official_files_are_read(tmp_path: Path, name):
     for file in files:
         (folder / f"{file}.tsv").write_text("\n".join(lines))
     held_out = 2 * (len(files) - 1)
-    data = glue.load(DataConfig("glue", root=str(tmp_path), train_size=2, test_size=held_out), name)
+    data = glue.load(_data(name, root=str(tmp_path), train_size=2, test_size=held_out), name)
     assert data.train.labels.tolist() == labels
     assert set(data.held_out) == ({"matched", "mismatched"} if name == "MNLI" else {"held_out"})
     assert data.incomplete == (2 if name == "QQP" else 0)
@@ -259,7 +277,8 @@ def test_the_hubs_tables_are_read(tmp_path: Path, name):
     described = {"configs": [{"config_name": configuration, "data_files": files}, {"config_name": "other"}]}
     (tmp_path / "README.md").write_text(f"---\n{json.dumps(described)}\n---\n")
     place = {"hub": str(tmp_path), "cache": str(tmp_path / "cache")}
-    data = glue.load(DataConfig("glue", **place, train_size=2, test_size=2 * len(held_out)), name)
+    sizes = {"train_size": 2, "test_size": 2 * len(held_out)}
+    data = glue.load(_data(name, **place, **sizes), name)
     assert data.train.labels.tolist() == labels and data.train.texts[0] == (
         ("A.", "B.") if len(columns) > 2 else ("A.",)
     )
@@ -276,25 +295,44 @@ def test_the_hubs_tables_are_read(tmp_path: Path, name):
             (1, 1),
             "label 'yes', expected one of entail",
         ),
+        ({"train": "", "dev": ""}, (1, 1), "train.tsv has no column 'sentence1'"),
+        (
+            {"train": "sentence1\tsentence2\tlabel\nA\tB\tentailment\nA\rB\tC\tentailment\n", "dev": ""},
+            (1, 1),
+            r"train.tsv, after line \d: no TSV file in UTF-8: new-line character",
+        ),
     ],
 )
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path, files, sizes, message):
     for name, content in files.items():
         (tmp_path / f"{name}.tsv").write_text(content)
     with pytest.raises(UserError, match=message):
-        glue.load(DataConfig("glue", root=str(tmp_path), train_size=sizes[0], test_size=sizes[1]), "RTE")
+        glue.load(_data("RTE", root=str(tmp_path), train_size=sizes[0], test_size=sizes[1]), "RTE")
+
+
+@pytest.mark.parametrize("score", ["nan", "97.5", "-1", "inf"])
+def test_scores_that_cannot_be_are_refused(tmp_path: Path, score):
+    (tmp_path / "train.tsv").write_text(f"sentence1\tsentence2\tscore\nA\tB\t5.0\nA\tB\t{score}\n")
+    (tmp_path / "dev.tsv").touch()
+    with pytest.raises(UserError, match=f"train.tsv of STS-B: label '{score}', expected a score from 0 to 5"):
+        glue.load(_data("STS-B", root=str(tmp_path)), "STS-B")
+
+
+def test_another_number_of_classes_is_refused():
+    with pytest.raises(UserError, match=r"data\.num_classes=2: MNLI has 3"):
+        glue.missing(DataConfig("glue", num_classes=2), "MNLI")
 
 
 def test_reviews_held_out_are_neither_trained_nor_pre_trained_on():
     from experiments.data.subwords.documents import load
 
-    data = glue.load(DataConfig("glue", train_size=20000, test_size=1000), "imdb_sentiment")
+    data = glue.load(_data("imdb_sentiment", train_size=20000, test_size=1000), "imdb_sentiment")
     read = {text.replace("\n", " ") for text in load(DataConfig("imdb_reviews")).read()}
     train, held_out = ({texts[0] for texts in split.texts} for split in (data.train, data.held_out["held_out"]))
     assert (len(train), len(held_out)) == (20000, 1000), "though IMDB holds some reviews twice"
     assert not held_out & (train | read) and len(read) > 23000
     with pytest.raises(UserError, match=r"data.train_size=3999, but .* holds 20000 samples of imdb_sentiment"):
-        glue.load(DataConfig("glue", train_size=3999, test_size=1000), "imdb_sentiment")
+        glue.load(_data("imdb_sentiment", train_size=3999, test_size=1000), "imdb_sentiment")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the official GLUE files are not here")
@@ -305,7 +343,7 @@ def test_official_counts(tmp_path: Path, name, train, dev):
     import zipfile
 
     zipfile.ZipFile(SHARED / f"{name}.zip").extractall(tmp_path)
-    data = glue.load(DataConfig("glue", root=str(tmp_path), train_size=train, test_size=dev), name)
+    data = glue.load(_data(name, root=str(tmp_path), train_size=train, test_size=dev), name)
     assert data.incomplete == 0 and data.train.labels.min() >= 0 and data.train.labels.max() == 1
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+import transformers
 
 from experiments.data import subwords
 from experiments.data.passes import Passes, share
@@ -93,6 +94,15 @@ def test_the_same_text_makes_the_same_tokenizer(documents):
     assert tokenizer.digest(first) == tokenizer.digest(second)
     assert first.encode("Good!", "Bad.").tokens[0] == "<s>" and first.get_vocab_size() == 300
     assert tokenizer.from_text(first.to_str()).encode("very long").ids == first.encode("very long").ids
+
+
+def test_what_a_tokenizers_file_keeps_of_its_last_use_cuts_and_pads_nothing(documents, tmp_path: Path):
+    used = tokenizer.train(documents, 300)
+    used.enable_truncation(4)
+    used.enable_padding(length=64)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=used).save_pretrained(tmp_path)
+    fresh, loaded = tokenizer.train(documents, 300), tokenizer.load(str(tmp_path))
+    assert [loaded.encode(text).ids for text in documents] == [fresh.encode(text).ids for text in documents]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,38 @@ def test_mixup_needs_pairs_and_nothing_else_does(arguments, message):
     check(composed(*arguments, "augmentation.mixup=0", "augmentation.cutmix=0"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["exp=ptb_lstm_1", "loss.label_smoothing=0.1"],
+            "label_smoothing=0.1 .*: ptb_lstm_1 does not read it; only",
+        ),
+        (["exp=ptb_lstm_1", "model.drop_path=0.1"], "model.drop_path=0.1 .*only image_classification does"),
+        (["exp=bert_pretrain", "loss.name=bce"], "loss.name=bce .command line.: bert_pretrain does not read it"),
+        (["exp=bert_glue", "text.mask_probability=0.3"], "text.mask_probability=0.3 .*only masked_language_modelling"),
+        (["exp=transformer_xl", "bptt.length=35"], "bptt.length=35 .*transformer_xl does not read it"),
+        (["exp=ppo_hopper", "augmentation.mixup=0.2"], "augmentation.mixup=0.2 .*ppo_hopper does not read it"),
+        (["exp=vit_small", "ppo.gamma=0.9"], "ppo.gamma=0.9 .*vit_small does not read it; only ppo does"),
+        (
+            ["exp=ptb_lstm_1", "optim=sgd", "optim.asgd_metric=val_pp"],
+            "asgd_metric=val_pp .*did you mean 'val_ppl'",
+        ),
+        (["exp=resnet50", "optim=sgd", "optim.asgd_after=5"], "optim.asgd_metric=val_ppl .*: no evaluation has it"),
+        (["exp=bert_pretrain", "text.mask_probability=0"], "text.mask_probability=0 .*did you mean 0.15"),
+        (
+            ["exp=bert_pretrain", "text.leave_unmasked=0.7", "text.random_token=0.7"],
+            "leave_unmasked=0.7 .*together",
+        ),
+        (["exp=transformer_xl", "segments.long_memory=0"], "segments.long_memory=0 .command line.: .*at least 1"),
+    ],
+)
+def test_what_a_task_does_not_read_or_cannot_use_is_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        [config] = compose(arguments)
+        check(config)
+
+
 def test_the_default_micro_batch_keeps_pairs_together():
     config = composed("global_batch_size=18", "batch_per_device=9")
     assert micro_batch(config, 1) == 6

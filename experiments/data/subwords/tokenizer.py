@@ -59,6 +59,8 @@ def load(place: str) -> Tokenizer:
         raise UserError(
             f"text.tokenizer={place}: no {name} with a tokenizer; give text.tokenizer=FOLDER of the model's own"
         )
+    found.no_truncation()  # its file may keep what it was last used with
+    found.no_padding()
     return found
 
 
