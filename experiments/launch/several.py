@@ -21,15 +21,17 @@ from experiments.schema import paths
 from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
+from experiments.training.batched_seeds import goes_on
 
 DIVERGED = "ended by a non-finite loss"
 
 
 @dataclass
 class Entry:
-    """One run and what became of it."""
+    """One run and what became of it; `heading` is what is printed of it first."""
 
     config: RunConfig
+    heading: str = ""
     directory: RunDirectory | None = None
     outcome: str = "not begun"
 
@@ -55,36 +57,40 @@ def run(configs: Sequence[RunConfig]) -> int:
 
 
 def _to_train(batches: list[list[Entry]], under_way: dict[Run, list[Entry]]) -> Iterator[Run]:
-    """Open the directories of each batch when its turn comes; pass over what is done. A batch goes on whole: where a
-    kill came between the records of its runs, those that have one already are not changed."""
+    """Open the directories of each batch when its turn comes; pass over what has ended. Only a batch that was begun as
+    it is goes on whole: where a kill came between the records of its runs, those that have one are not changed."""
     number, total = 0, sum(map(len, batches))
     for batch in batches:
-        headings = [f"[{number + place}/{total}] {local.title(entry.config)}" for place, entry in enumerate(batch, 1)]
-        number += len(batch)
-        opened = [_open(entry, heading) for entry, heading in zip(batch, headings, strict=True)]
-        directories = [directory for directory in opened if directory is not None]
-        if len(directories) < len(batch):
+        for entry in batch:
+            number += 1
+            entry.heading = f"[{number}/{total}] {local.title(entry.config)}"
+        opened = [(entry, directory) for entry in batch if (directory := _open(entry)) is not None]
+        if len(opened) < len(batch):
             continue
-        before = [_ended_before(directory, entry) for directory, entry in zip(directories, batch, strict=True)]
-        if all(before):
-            for directory, entry, heading, outcome in zip(directories, batch, headings, before, strict=True):
+        ended = {entry.heading: _ended_before(directory, entry) for entry, directory in opened}
+        if not all(ended.values()) and goes_on([(entry.config, directory) for entry, directory in opened]):
+            ended = dict.fromkeys(ended, "")
+        for entry, directory in opened:
+            print(entry.heading, end="", flush=True)
+            if outcome := ended[entry.heading]:
                 entry.outcome = outcome
                 publish(directory)  # in case a kill came between sealing and copying
-                print(f"{heading}: {outcome}\nrecord: {directory.record_path}", flush=True)
-            continue
-        for directory, heading in zip(directories, headings, strict=True):
-            print(f"{heading}\nrun: {directory.path}", flush=True)
-        run = tuple(directory.path for directory in directories)
-        under_way[run] = batch
-        yield run
+                print(f": {outcome}\nrecord: {directory.record_path}", flush=True)
+            else:
+                print(f"\nrun: {directory.path}", flush=True)
+        left = [(entry, directory) for entry, directory in opened if not ended[entry.heading]]
+        if left:
+            run = tuple(directory.path for _, directory in left)
+            under_way[run] = [entry for entry, _ in left]
+            yield run
 
 
-def _open(entry: Entry, heading: str) -> RunDirectory | None:
+def _open(entry: Entry) -> RunDirectory | None:
     try:
         entry.directory = RunDirectory.open_or_create(paths.RUNS, entry.config)
     except UserError as error:
         entry.outcome = "failed: its directory"
-        print(f"{heading}\nerror: {error}", flush=True)
+        print(f"{entry.heading}\nerror: {error}", flush=True)
     return entry.directory
 
 

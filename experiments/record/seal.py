@@ -21,6 +21,7 @@ from experiments.schema import paths
 from experiments.schema.budget import budget_of
 from experiments.schema.config import MetricConfig
 from experiments.schema.digest import config_digest
+from experiments.schema.errors import UserError
 
 RECORD_VERSION = 1
 
@@ -111,8 +112,15 @@ def publish(directory: RunDirectory, results: Path | None = None) -> Path:
 
     Safe to call again for a finished run, and needed when a kill came between sealing and copying. A record of the
     same name that was sealed elsewhere (another machine's) stays; this one goes beside it as `<run>-replica2`.
-    The record is copied last: a folder without one is an unfinished copy.
+    The record is copied last: a folder without one is an unfinished copy. Raises UserError, and copies nothing, where
+    the events are no longer those that were sealed.
     """
+    sealed = json.loads(directory.record_path.read_bytes())["events"]["bytes"]
+    if directory.events_path.stat().st_size != sealed:
+        raise UserError(
+            f"{directory.events_path} is not what {directory.record_path.name} beside it sealed: it has "
+            f"{directory.events_path.stat().st_size} bytes, not {sealed}"
+        )
     records = (results or paths.RESULTS) / "records"
     records.mkdir(parents=True, exist_ok=True)
     own = [directory.record_path, *sorted(directory.path.glob("record.partial-*.json"))]

@@ -23,15 +23,26 @@ def together(members: Sequence[Member]) -> dict[str, Any]:
     return facts if len(set(rates)) == 1 else {**facts, "learning_rates": rates}
 
 
+def goes_on(members: Sequence[Member]) -> bool:
+    """Whether this very batch was begun before and can go on whole, since those of its runs that ended already will
+    write what they wrote: from its checkpoint, or from the beginning where none has finished."""
+    facts, (_, first) = together(members), members[0]
+    if any(_begun_with(directory) != facts for _, directory in members):
+        return False
+    finished = any(directory.status() == "finished" for _, directory in members)
+    return not finished or any(first.checkpoints.glob("update-*.pt"))
+
+
 def refuse_other_members(members: Sequence[Member]) -> None:
-    """Raise UserError for an unfinished run that was begun alone, or in a batch other than this.
+    """Raise UserError for a run that ended, unless the batch `goes_on`: it would be written over; and for one that was
+    begun alone, or in a batch other than this.
 
     The checkpoints of a batch are one, and results depend on its size by rounding.
     """
-    facts = together(members)
+    facts, whole = together(members), goes_on(members)
     for config, directory in members:
-        if directory.status() == "finished":
-            continue
+        if directory.status() in ("finished", "diverged") and len(members) > 1 and not whole:
+            raise UserError(f"run {directory.name} has ended: leave it out of this batch, or move its directory away")
         begun = _begun_with(directory)
         if begun is None or begun == facts:
             continue

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from killed_runs import train_in_child
 
-from experiments.launch import worker
+from experiments.launch import several, worker
 from experiments.record.verify import verify
+from experiments.schema.compose import compose
 
 KILLED = -signal.SIGKILL
 UPDATES_PER_ROLLOUT = 8
@@ -94,6 +96,48 @@ def test_a_batch_that_was_killed_between_the_records_of_its_seeds_ends_like_any_
     (paths[1] / "record.json").unlink()
     assert train_in_child(paths) == 0
     assert list(map(outcome, paths)) == expected
+
+
+def test_a_run_that_has_ended_is_never_trained_again_in_another_batch(begin, capsys):
+    """Beside one more seed, and beside a seed whose directory is lost, checkpoints with it or without."""
+    paths = begin("runs", [0, 1])
+    assert train_in_child(paths) == 0
+    files = {file: file.read_bytes() for path in paths for file in path.glob("*.json*")}
+    for more in ([2], [2, 3]):
+        assert worker.run(*paths, *begin("runs", more)) == 2
+        assert f"run {paths[0].name} has ended: leave it out of this batch" in capsys.readouterr().err
+    shutil.rmtree(paths[0] / "checkpoints")
+    shutil.rmtree(paths[1])
+    assert worker.run(*begin("runs", [0, 1])) == 2
+    assert all(file.read_bytes() == content for file, content in files.items() if file.parent == paths[0])
+
+
+def test_a_command_that_adds_seeds_trains_those_that_are_missing(tmp_path, monkeypatch, capsys):
+    """As a user would: two seeds, then three, then with one lost, the checkpoints of the others gone."""
+    monkeypatch.setattr("experiments.schema.paths.RUNS", tmp_path / "runs")
+    monkeypatch.setattr("experiments.schema.paths.RESULTS", tmp_path / "results")
+    monkeypatch.setenv("ADAN_RESULTS", str(tmp_path / "results"))
+    small = ["-m", "exp=ppo_reacher", "ppo.rollout_steps=256", "ppo.passes=2", "schedule.epochs=2", "launch.threads=1"]
+
+    def train(seeds: str, together: int) -> dict[int, str]:
+        command = [*small, "ppo.evaluation_episodes=2", f"seed={seeds}", f"launch.seeds_per_process={together}"]
+        assert several.run(compose(command)) == 0
+        folders = sorted((tmp_path / "results" / "records").iterdir())
+        assert all(verify(folder) == [] for folder in folders)
+        records = [json.loads((folder / "record.json").read_text()) for folder in folders]
+        return {record["seed"]: record["record_digest"] for record in records}
+
+    two = train("0,1", 2)
+    three = train("0,1,2", 3)
+    assert len(three) == 3 and {seed: three[seed] for seed in two} == two
+    [lost] = (tmp_path / "runs").glob("*-seed1")
+    shutil.rmtree(lost)
+    shutil.rmtree(tmp_path / "results" / "records" / lost.name)
+    for checkpoints in (tmp_path / "runs").glob("*/checkpoints"):
+        shutil.rmtree(checkpoints)
+    again = train("0,1,2", 3)
+    assert {seed: again[seed] for seed in (0, 2)} == {seed: three[seed] for seed in (0, 2)}
+    assert "done before" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("others", [[0], [1, 2], [0, 1]])
