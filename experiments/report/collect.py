@@ -79,7 +79,7 @@ def _mean_of_unchanged(
     ]
     if not unchanged:
         return (), None, None
-    used = of_record.one_configuration(of_record.latest_attempts(unchanged))
+    used = of_record.latest_attempts(of_record.one_configuration(unchanged))
     values = of_record.values(used, metric)
     mean, sd = statistics.fmean(values), sample_sd(values)
     interval = compare(values, mean, sd, len(values) - 1).mean_interval if sd else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.report.study_results import ProtocolResult, StudyResult, arms
 from experiments.report.study_words import counted, games, listed, number, rate, reach
+from experiments.schema.typed import show
 from experiments.verdict import bootstrap
 from experiments.verdict.claims import FEWEST_SEEDS, NO_DIFFERENCE, Game
 from experiments.verdict.two_samples import mean_interval
@@ -26,12 +27,14 @@ def legend(result: StudyResult) -> list[str]:
         "holds the truth in about 93 of 100 cases, not 95; one that ends at 0 or 1 is too narrow: it cannot reach "
         "beyond what was seen.",
         "`difference` is that of means with Welch's 95 % interval; `p` is from the two-sided exact Mann-Whitney test "
-        "(by its normal approximation where returns are equal), after Holm's correction over the games judged under "
-        f"the protocol, which grows as games are added. A game is judged from {FEWEST_SEEDS} seeds of each optimizer "
-        "on: with fewer, no outcome could pass Holm's first step over eight games.",
+        "(by its normal approximation where returns are equal), `p (Holm)` after Holm's correction over all games of "
+        "the protocol: one that has not been judged counts as p = 1, so that no verdict changes because another game "
+        f"was run. A game is judged from {FEWEST_SEEDS} seeds of each optimizer on: with fewer, no outcome could pass "
+        "Holm's first step over eight games. A run without a finite return would rank below all others, and be left "
+        "out of the means.",
         "`smallest detectable difference` is the true difference of means that samples of this size and spread call "
-        "significant in 80 of 100 repetitions, by Welch's test at Holm's first step (5 % over the number of games "
-        "judged). Where the spread is due to a few outliers it overstates what the rank test needs.",
+        "significant in 80 of 100 repetitions, by Welch's test at Holm's first step (5 % over the number of "
+        "games). Where the spread is due to a few outliers it overstates what the rank test needs.",
         "The claim, better in every game, is refuted by one game that is significantly worse, supported where every "
         "game judged is significantly better, and otherwise not supported.",
         f"Normalised returns: 0 is the mean return of uniformly random actions (`results/random_policy/returns.yaml`), "
@@ -144,7 +147,7 @@ def conditions(result: StudyResult) -> list[str]:
             f"Python {r['python']}, torch {r['packages'].get('torch')}, numpy {r['packages'].get('numpy')}"
             for r in records
         ),
-        "optimizers": _distinct(f"{r['optimizer']['class']} ({r['optimizer']['implementation']})" for r in records),
+        "optimizers": _distinct(_optimizer(r) for r in records),
         "code": _distinct(_code(r["code"]) for r in records),
     }
     runs = f"{len(records)} runs behind the verdicts, {_core_hours(records):.1f} core-hours"
@@ -156,6 +159,13 @@ def _core_hours(records: Sequence[dict[str, Any]]) -> float:
     batches = (max(1, len(record["split"].get("seeds", []))) for record in records)
     seconds = (record["wall_seconds"] * record["threads"] for record in records)
     return sum(whole / size for whole, size in zip(seconds, batches, strict=True)) / 3600
+
+
+def _optimizer(record: dict[str, Any]) -> str:
+    """Class, implementation and hyper-parameters of a run, but the rate."""
+    settings, ran = record["config"]["optim"], record["optimizer"]
+    shown = (f", {key} {show(settings[key])}" for key in ("betas", "eps", "weight_decay") if key in settings)
+    return f"{ran['class']} ({ran['implementation']}{''.join(shown)})"
 
 
 def _code(code: dict[str, Any]) -> str:

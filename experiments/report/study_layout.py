@@ -18,6 +18,7 @@ def verdicts(result: StudyResult, protocol: ProtocolResult) -> Grid:
         f"mean, {subject}",
         f"difference ({subject} - {base})",
         f"P({subject} > {base})",
+        "p",
         "p (Holm)",
         "smallest detectable difference",
     )
@@ -83,13 +84,14 @@ def _verdict(protocol: ProtocolResult, game: Game) -> tuple[str, ...]:
     summaries = [protocol.summary(arm) for arm in arms(game)]
     means = tuple(estimate(summary.mean) if summary else ABSENT for summary in summaries)
     if game.comparison is None or game.adjusted is None or game.detectable is None:
-        return (*means, ABSENT, ABSENT, ABSENT, ABSENT)
+        return (*means, *[ABSENT] * 5)
     comparison, improvement = game.comparison, protocol.improvements[game.exp]
     ends = improvement.interval
     return (
         *means,
         with_interval(comparison.difference, comparison.interval, sign=True),
         f"{share(improvement.value)} [{share(ends.low)}, {share(ends.high)}]" if ends else share(improvement.value),
+        p_value(comparison.p),
         p_value(game.adjusted),
         number(game.detectable),
     )

@@ -103,7 +103,7 @@ def quotation(result: StudyResult) -> str:
     if judged:
         sentences.append(
             "Intervals are at 95 %; tests are two-sided exact Mann-Whitney tests over seeds, at 5 % after Holm's "
-            "correction over the games of a protocol."
+            f"correction over the {counted(total, 'game')} that a protocol has."
         )
     if waiting:
         sentences.append(f"Nothing can be said yet {'; '.join(waiting)}.")
@@ -154,8 +154,11 @@ def verdict_line(protocol: ProtocolResult) -> str:
 def _headline(study: Study, judged: Sequence[ProtocolResult]) -> str:
     claim = f"The claim of {title(study)} that {study.claim}"
     kinds = {protocol.protocol.kind for protocol in judged}
-    if len(kinds) > 1:
+    if len(kinds) > 1 and SUPPORTED in kinds:
         return f"{claim} depends here on how the two are compared."
+    if len(kinds) > 1:
+        against = [f"with {each.stage.title}" for each in judged if each.protocol.kind == REFUTED]
+        return f"{claim} is not supported here under any protocol that was judged, and refuted {listed(against)}."
     return {
         NOT_RUN: f"{claim} has not been tested here yet.",
         REFUTED: f"{claim} does not hold here.",

@@ -53,8 +53,9 @@ def summarise(arm: Arm, metric: str) -> ArmSummary:
 
 
 def improvement(game: Game) -> Estimate:
-    """P(subject > baseline) over pairs of seeds of a game with runs of both, with its bootstrap interval."""
-    arrays = (np.array(arm.values)[:, None] for arm in (game.subject, game.baseline))
+    """P(subject > baseline) over pairs of seeds of a game with runs of both, with its bootstrap interval. A run that
+    failed loses to every other."""
+    arrays = (np.array(arm.ranked)[:, None] for arm in (game.subject, game.baseline))
     point, low, high = bootstrap.estimate(bootstrap.probability_of_improvement, *arrays)
     return Estimate(float(point[0]), Interval(float(low[0]), float(high[0])))
 

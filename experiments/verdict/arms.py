@@ -28,7 +28,7 @@ class Arm:
     """Finished runs of one arm, one record and one value of the metric for each seed, ordered by seed.
 
     `rate` is None where no rate is known yet; `planned` are the seeds of its stage. Runs that finished without a finite
-    value (`without_value`) and runs that a non-finite loss ended (`diverged`) count as missing.
+    value (`without_value`) and runs that a non-finite loss ended (`diverged`) have none in `values`.
     """
 
     exp: str
@@ -56,6 +56,11 @@ class Arm:
         return self.without_value + self.diverged
 
     @property
+    def ranked(self) -> tuple[float, ...]:
+        """A value for every run that ended: one that failed is lower than all others, -inf."""
+        return (*self.values, *[-math.inf] * len(self.failed))
+
+    @property
     def ended(self) -> bool:
         """Whether every planned seed has ended, with a value or without."""
         return self.n + len(self.failed) == len(self.planned)
@@ -77,8 +82,7 @@ def make_arm(
 ) -> Arm:
     """The arm of `stage` for `exp` and `optim`: at `rate` where the stage has several, else at the recipe's own."""
     runs = [record for record in records if belongs(record, stage, exp, optim, rate, scale)]
-    latest = of_record.latest_attempts(runs)
-    kept = of_record.one_configuration(latest) if latest else []
+    kept = of_record.latest_attempts(of_record.one_configuration(runs)) if runs else []
     diverged = [record for record in kept if record["status"] == "diverged"]
     finished = [record for record in kept if record not in diverged]
     valued = [record for record in finished if of_record.value(record, metric) is not None]

@@ -28,8 +28,8 @@ FEWEST_SEEDS = 6
 class Game:
     """One game under one protocol: the arms of both optimizers and what their comparison says of the second.
 
-    `adjusted` is Holm's p over the games judged, `detectable` the smallest difference of means that these samples find
-    with 80 % power at Holm's first step; None where nothing was judged.
+    `adjusted` is Holm's p over all games of the protocol, `detectable` the smallest difference of means that these
+    samples find with 80 % power at Holm's first step; None where nothing was judged.
     """
 
     exp: str
@@ -80,10 +80,11 @@ def judge_study(study: Study, records: Sequence[dict[str, Any]]) -> list[Protoco
 def judge_stage(study: Study, stage: Stage, records: Sequence[dict[str, Any]]) -> Protocol:
     """Judge one stage, whose two optimizers are the baseline and the subject of the claim, in this order.
 
-    A game counts with at least FEWEST_SEEDS seeds of each optimizer. The tests are two-sided Mann-Whitney tests with
-    Holm's correction over the games that count. The claim is refuted by one game that is significantly worse,
-    supported where all that count are significantly better, and otherwise not supported. Raises UserError for a stage
-    of other than two optimizers.
+    A game counts with at least FEWEST_SEEDS seeds of each optimizer, those that failed among them as the lowest. The
+    tests are two-sided Mann-Whitney tests with Holm's correction over all games of the stage, those that do not count
+    yet at p = 1, so that no verdict falls because another game was run. The claim is refuted by one game that is
+    significantly worse, supported where all that count are significantly better, and otherwise not supported. Raises
+    UserError for a stage of other than two optimizers.
     """
     if len(stage.optims) != 2:
         raise UserError(f"stage {stage.name} compares two optimizers, not {len(stage.optims)}")
@@ -113,9 +114,14 @@ def game_name(exp: str) -> str:
 
 
 def _judge_games(arms: Sequence[tuple[str, Arm, Arm]]) -> tuple[Game, ...]:
-    enough = [exp for exp, baseline, subject in arms if min(baseline.n, subject.n) >= FEWEST_SEEDS]
-    compared = {exp: compare(subject.values, baseline.values) for exp, baseline, subject in arms if exp in enough}
-    adjusted = dict(zip(compared, holm([comparison.p for comparison in compared.values()]), strict=True))
+    enough = [
+        exp
+        for exp, baseline, subject in arms
+        if min(len(baseline.ranked), len(subject.ranked)) >= FEWEST_SEEDS and min(baseline.n, subject.n) > 1
+    ]
+    compared = {exp: compare(subject.ranked, baseline.ranked) for exp, baseline, subject in arms if exp in enough}
+    planned = [compared[exp].p if exp in compared else 1.0 for exp, _, _ in arms]
+    adjusted = dict(zip([exp for exp, _, _ in arms], holm(planned), strict=True))
     games = []
     for exp, baseline, subject in arms:
         name, comparison = game_name(exp), compared.get(exp)
@@ -126,7 +132,7 @@ def _judge_games(arms: Sequence[tuple[str, Arm, Arm]]) -> tuple[Game, ...]:
         kind = NO_DIFFERENCE
         if adjusted[exp] <= 1 - LEVEL:
             kind = BETTER if comparison.probability > 0.5 else WORSE
-        detectable = smallest_detectable(subject.values, baseline.values, len(compared))
+        detectable = smallest_detectable(subject.values, baseline.values, len(arms))
         games.append(Game(exp, name, baseline, subject, kind, comparison, adjusted[exp], detectable))
     return tuple(games)
 

@@ -49,11 +49,11 @@ def judge(records: Sequence[dict[str, Any]], cell: Any, reported: Reported | Non
     if reported is None:
         return Verdict(NOT_COMPARABLE, f"no reported number is tied to {cell.exp} {cell.optim}")
     reasons = {record["run"]: obstacle(record, reported) for record in records}
-    comparable = of_record.latest_attempts(record for record in records if not reasons[record["run"]])
+    comparable = [record for record in records if not reasons[record["run"]]]
     if not comparable:
         unique = dict.fromkeys(reason for reason in reasons.values() if reason)
         return Verdict(NOT_COMPARABLE, "not comparable with the paper: " + "; ".join(unique))
-    return _judge_values(of_record.one_configuration(comparable), reported)
+    return _judge_values(of_record.latest_attempts(of_record.one_configuration(comparable)), reported)
 
 
 def obstacle(record: dict[str, Any], reported: Reported) -> str:

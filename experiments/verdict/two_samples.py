@@ -29,9 +29,11 @@ class TwoSamples:
 
 
 def compare(subject: Sequence[float], baseline: Sequence[float]) -> TwoSamples:
-    """Compare two samples of at least two values each."""
-    difference = statistics.fmean(subject) - statistics.fmean(baseline)
-    error, freedom = _welch(subject, baseline)
+    """Compare two samples of at least two finite values each. A value may be -inf, for a run that failed: it is lower
+    than all others where ranks are compared, and no part of the means."""
+    ours, theirs = ([value for value in values if math.isfinite(value)] for values in (subject, baseline))
+    difference = statistics.fmean(ours) - statistics.fmean(theirs)
+    error, freedom = _welch(ours, theirs)
     half_width = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error if error else 0.0
     interval = Interval(difference - half_width, difference + half_width)
     probability = probability_of_improvement(subject, baseline)

@@ -148,15 +148,34 @@ def test_the_verdict_on_the_claim(values, kind):
     assert published(**values).kind == kind
 
 
-def test_p_is_corrected_over_the_games_that_are_judged():
-    """p = 0.029 in one game: significant alone, not beside another game without a difference."""
-    shifted = [value + 3.5 for value in LOW]
+def test_p_is_corrected_over_all_games_whether_they_have_been_run_or_not():
+    """p = 0.015 in one of three games: not significant, alone as beside another game without a difference."""
+    shifted = [value + 4.0 for value in LOW[:9]] + [14.0]
     alone = published(hopper=(LOW, shifted))
     beside = published(hopper=(LOW, shifted), swimmer=(LOW, [value + 0.5 for value in LOW]))
-    assert alone.games[1].comparison == beside.games[1].comparison
-    assert (alone.games[1].kind, beside.games[1].kind) == (claims.BETTER, claims.NO_DIFFERENCE)
-    assert beside.games[1].adjusted == pytest.approx(2 * alone.games[1].adjusted)
-    assert beside.games[1].detectable > alone.games[1].detectable
+    assert alone.games[1] == beside.games[1]
+    assert alone.games[1].kind == claims.NO_DIFFERENCE and alone.games[1].comparison.p < 0.05
+    assert alone.games[1].adjusted == pytest.approx(3 * alone.games[1].comparison.p)
+
+
+def test_seeds_that_diverged_count_as_the_lowest():
+    """Ten seeds of Adam; six of Adan far above them, and four that a non-finite loss ended."""
+    records = ppo_records.arm(LOW, "ppo_hopper", "adam") + ppo_records.arm(HIGH, "ppo_hopper", "adan")
+    survived = claims.judge_stage(ppo_records.STUDY, ppo_records.PUBLISHED, records).games[1]
+    lost = [record | {"status": "diverged"} if record["seed"] > 5 else record for record in records[10:]]
+    game = claims.judge_stage(ppo_records.STUDY, ppo_records.PUBLISHED, records[:10] + lost).games[1]
+    assert (survived.kind, game.kind) == (claims.BETTER, claims.NO_DIFFERENCE)
+    assert game.comparison.probability == pytest.approx(0.6) and game.comparison.difference > 90
+    assert game.subject.ended and game.subject.n == 6
+
+
+def test_seeds_of_another_configuration_are_not_mixed_in():
+    """Ten seeds of a recipe, and three of the recipe as it was before, one of them a second attempt."""
+    new = [record | {"config_digest": "0000"} for record in ppo_records.arm(LOW, "ppo_hopper", "adam")]
+    old = [record | {"config_digest": "ffff", "run": f"{record['run']}-old"} for record in new[:3]]
+    old[0]["run"] += "-attempt2"
+    made = make_arm(ppo_records.PUBLISHED, "ppo_hopper", "adam", [*new, *old], METRIC)
+    assert made.values == tuple(LOW)
 
 
 def test_tuned_arms_hold_fresh_seeds_at_the_chosen_rate_only():
