@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from experiments import tasks
-from experiments.launch.seed_batches import require_elementwise
+from experiments.launch.seed_batches import require_stackable
 from experiments.schema import paths
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
@@ -21,12 +21,12 @@ def dispatch(configs: Sequence[RunConfig]) -> int:
     """Do what `configs` ask for; two cells that are the same run count once. Raises UserError before any run when data
     is missing."""
     configs = list({(config_digest(config), config.seed): config for config in configs}.values())
+    require_stackable(configs)
     if configs[0].launch.name == "plan":
         from experiments.launch import plan
 
         return plan.show(configs)
     require_data(configs)
-    require_elementwise(configs)
     if len(configs) == 1:
         from experiments.launch import local
 

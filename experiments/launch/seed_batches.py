@@ -11,6 +11,8 @@ from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
 from experiments.tasks import OF_SEVERAL_SEEDS
 
+STACKED = ("fp32", "fp64")  # number formats in which runs are stacked
+
 
 def seed_batches(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
     """Cut runs into batches of at most `launch.seeds_per_process` seeds, at every learning rate that they are asked
@@ -34,7 +36,7 @@ def _but_for_the_rate(config: RunConfig) -> str:
     return config_digest(alike)
 
 
-def require_elementwise(configs: Iterable[RunConfig]) -> None:
+def require_stackable(configs: Iterable[RunConfig]) -> None:
     """Raise UserError for runs that were asked to share a process but cannot be stacked.
 
     The optimizer sees the parameters of all seeds as one tensor: what it does to a number must depend on that number's
@@ -46,6 +48,10 @@ def require_elementwise(configs: Iterable[RunConfig]) -> None:
         asked = f"launch.seeds_per_process={config.launch.seeds_per_process} (command line)"
         if config.task not in OF_SEVERAL_SEEDS:
             raise UserError(f"{asked}: {config.task} trains one seed in a process; leave it at 1")
+        if config.precision not in STACKED:
+            raise UserError(
+                f"{asked}: runs that share a process train in {' or '.join(STACKED)}, not {config.precision}"
+            )
         info, settings, _ = registry.resolve(config.optim)
         if not info.elementwise:
             raise UserError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.record.run_directory import RunDirectory
-from experiments.record.seal import load_record
 from experiments.schema import paths
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError, suggestion
@@ -37,12 +36,11 @@ def find_parent(place: str) -> Parent:
     candidates = (path.parent if path.name == "record.json" else path, paths.RUNS / place)
     folder = next((folder for folder in candidates if (folder / "config.json").is_file()), None)
     if folder is None:
-        configs = paths.RUNS.glob("*/config.json")
-        known = [file.parent.name for file in configs if json.loads(file.read_bytes()).get("task") == PRE_TRAINED]
+        known = [run.name for run in _runs() if run.config_tree().get("task") == PRE_TRAINED]
         raise UserError(f"parent={place} (command line): no run directory and no record{suggestion(path.name, known)}")
-    if not (folder / "record.json").exists():
+    record = RunDirectory(folder).record()
+    if record is None:
         raise UserError(f"parent={place} (command line): the run is not finished; the command that began it goes on")
-    record = load_record(folder / "record.json")
     if record["status"] == "diverged":
         raise UserError(f"parent={place} (command line): a loss that was not finite ended the run; name another")
     if record["status"] != "finished":
@@ -76,9 +74,20 @@ def newest_finished(**choices: Any) -> Parent | None:
     """The run under `paths.RUNS` that was sealed last of those that are finished, not changed on the command line,
     and whose records have these values; None when there is none."""
     found: list[tuple[float, Path]] = []
-    for path in paths.RUNS.glob("*/record.json"):
-        record = load_record(path)
-        as_wanted = all(record.get(key) == value for key, value in choices.items())
-        if record["status"] == "finished" and as_wanted and not record["overrides"]:
-            found.append((path.stat().st_mtime, path.parent))
+    for run in _runs():
+        record = run.record() or {}
+        as_wanted = all(record.get(key) == value for key, value in {**choices, "status": "finished"}.items())
+        if as_wanted and not record["overrides"]:
+            found.append((run.record_path.stat().st_mtime, run.path))
     return find_parent(str(max(found)[1])) if found else None
+
+
+def _runs() -> Iterator[RunDirectory]:
+    """The runs under `paths.RUNS`, but for those with damaged files."""
+    for file in sorted(paths.RUNS.glob("*/config.json")):
+        run = RunDirectory(file.parent)
+        try:
+            run.config_tree(), run.record()
+        except UserError:
+            continue
+        yield run

@@ -60,6 +60,10 @@ def _data(config: RunConfig) -> None:
                 f"which scale={config.scale} reads, lies inside a package; did you mean data={_own_data(config)}?"
             )
     is_text, wanted = config.data.vocabulary > 0, READS.get(config.task, "images")
+    if wanted == "games" and config.data.name != _own_data(config):
+        raise UserError(
+            f"data={config.data.name} ({origin(config, 'data')}): {config.exp} reads no data but {_own_data(config)}"
+        )
     if is_text != (wanted == "text"):
         raise UserError(
             f"data={config.data.name} ({origin(config, 'data')}): {'a text' if is_text else 'no text'}, but "
@@ -116,7 +120,15 @@ def _schedule(config: RunConfig) -> None:
 
 
 def _rollouts(config: RunConfig) -> None:
-    """Environments must share the steps of a rollout, and mini-batches its samples."""
+    """Environments must share the steps of a rollout, and mini-batches its samples; a game is an experiment."""
+    for text in config.overrides:
+        key, _, value = text.partition("=")
+        if key == "ppo.game":
+            games = [name for name in names.choices("exp") if name.startswith("ppo_")]
+            near = suggestion(f"ppo_{value.lower()}", games)
+            raise UserError(f"{text} (command line): a game is an experiment of its own{near}")
+    if config.ppo.normalise_advantages and config.global_batch_size == 1:
+        raise UserError(f"batch_size=1 ({origin(config, 'batch_size')}): advantages of one sample cannot be normalised")
     steps = config.ppo.rollout_steps
     for key, parts in (("ppo.environments", config.ppo.environments), ("global_batch_size", config.global_batch_size)):
         if steps % parts:

@@ -72,6 +72,19 @@ def test_an_unknown_parent_is_answered_with_the_nearest_run(fine_tuning, pretrai
         fine_tuning(f"parent={pretrained.name}x")
 
 
+def test_a_damaged_neighbour_is_passed_over(fine_tuning, pretrained, runs):
+    sealed(pretrained)
+    for name, file in (("torn", "config.json"), ("torn too", "record.json")):
+        (runs / name).mkdir()
+        (runs / name / "config.json").write_text("{}")
+        (runs / name / file).write_text("{")
+    assert fine_tuning().parent == str(pretrained.path)
+    with pytest.raises(UserError, match=f"no run directory and no record; did you mean '{pretrained.name}'"):
+        fine_tuning(f"parent={pretrained.name}x")
+    with pytest.raises(UserError, match=r"torn too/record.json is damaged"):
+        fine_tuning("parent=torn too")
+
+
 def test_runs_that_are_no_parents_are_not_offered(fine_tuning, pretrained, runs):
     RunDirectory.open_or_create(runs, fine_tuning())
     with pytest.raises(UserError, match=f"choose from: {pretrained.name}$|did you mean '{pretrained.name}'"):

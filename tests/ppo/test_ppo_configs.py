@@ -60,6 +60,8 @@ def test_a_recipe_takes_its_steps_and_its_rate_falls_once_a_rollout_to_nothing(r
         (["ppo.game=HalfCheeta"], "did you mean 'HalfCheetah'"),
         (["ppo.engine=mujoc"], "did you mean 'mujoco'"),
         (["launch.seeds_per_process=2", "optim=lamb"], "lamb is not element-wise"),
+        (["launch=plan", "launch.seeds_per_process=2", "optim=lamb"], "lamb is not element-wise"),
+        (["launch.seeds_per_process=2", "precision=bf16"], "runs that share a process train in fp32 or fp64"),
         (["launch.seeds_per_process=2", "optim=muon"], "launch.seeds_per_process=1"),
         (["launch.seeds_per_process=2", "optim.max_grad_norm=1.0"], "set optim.max_grad_norm=0"),
         (["launch.seeds_per_process=2", "exp=vit_small"], "image_classification trains one seed in a process"),
@@ -79,6 +81,9 @@ def test_what_cannot_be_is_answered_before_any_run(arguments, answer):
         ("batch_size=100", "did you mean 64?"),
         ("ppo.normalise_rewards=reward", "did you mean 'rewards'"),
         ("ppo.gamma=1.5", "must be at most 1"),
+        ("ppo.game=Ant", "a game is an experiment of its own; did you mean 'ppo_ant'?"),
+        ("data=cifar10", "ppo_halfcheetah reads no data but mujoco"),
+        ("batch_size=1", "advantages of one sample cannot be normalised"),
     ],
 )
 def test_values_that_do_not_fit_are_refused_with_the_nearest_that_do(argument, answer):
