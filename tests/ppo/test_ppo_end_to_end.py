@@ -34,6 +34,14 @@ def door(tmp_path: Path):
     return start
 
 
+def test_a_quarter_of_a_mini_run_learns_what_no_random_policy_reaches(door):
+    """Random actions return 16 in Hopper, with a deviation of 14 (results/random_policy)."""
+    answer = door("exp=ppo_hopper", "optim=adan", "schedule.epochs=12", "evaluation.every=6")
+    assert answer.returncode == 0, answer.stderr
+    summary = json.loads(Path(answer.stdout.rsplit("record: ", 1)[1].strip()).read_text())["summary"]
+    assert summary["episode_return"]["last"] > 100
+
+
 @pytest.mark.slow
 def test_a_mini_run_learns_what_no_random_policy_reaches(door):
     answer = door("exp=ppo_halfcheetah", "optim=adan")
