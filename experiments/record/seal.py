@@ -112,16 +112,18 @@ def publish(directory: RunDirectory, results: Path | None = None) -> Path:
 
     Safe to call again for a finished run, and needed when a kill came between sealing and copying. A record of the
     same name that was sealed elsewhere (another machine's) stays; this one goes beside it as `<run>-replica2`.
-    The record is copied last: a folder without one is an unfinished copy. Raises UserError, and copies nothing, where
-    the events are no longer those that were sealed.
+    The record is copied last: a folder without one is an unfinished copy. Where a run has gone on since it was sealed
+    nothing is copied, its next record will be. Raises UserError for a finished run whose events are not those sealed.
     """
-    sealed = json.loads(directory.record_path.read_bytes())["events"]["bytes"]
-    if directory.events_path.stat().st_size != sealed:
-        raise UserError(
-            f"{directory.events_path} is not what {directory.record_path.name} beside it sealed: it has "
-            f"{directory.events_path.stat().st_size} bytes, not {sealed}"
-        )
     records = (results or paths.RESULTS) / "records"
+    record, found = json.loads(directory.record_path.read_bytes()), directory.events_path.stat().st_size
+    if found != record["events"]["bytes"]:
+        if record["status"] != "finished":
+            return records / directory.name
+        raise UserError(
+            f"{directory.events_path} has {found} bytes, not the {record['events']['bytes']} that record.json beside it "
+            "sealed: it was altered and is not published"
+        )
     records.mkdir(parents=True, exist_ok=True)
     own = [directory.record_path, *sorted(directory.path.glob("record.partial-*.json"))]
     digests = {json.loads(path.read_bytes())["record_digest"] for path in own}

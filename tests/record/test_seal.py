@@ -12,6 +12,7 @@ from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import load_record, publish
 from experiments.record.verify import verify
 from experiments.schema.config import DataConfig, MetricConfig
+from experiments.schema.errors import UserError
 from experiments.schema.typed import to_dict
 
 
@@ -63,6 +64,22 @@ def test_sealing_and_publishing_again_changes_nothing(finished_run, results):
     assert publish(finished_run) == copy
     assert (contents(finished_run.path), contents(copy)) == before
     assert [path.name for path in (results / "records").iterdir()] == [finished_run.name]
+
+
+def test_events_that_are_not_those_sealed_are_not_published(finished_run, results, new_run):
+    published = contents(results / "records" / finished_run.name)
+    lines = finished_run.events_path.read_bytes().splitlines(keepends=True)
+    finished_run.events_path.write_bytes(b"".join(lines[:-1]))
+    with pytest.raises(UserError, match=r"events.jsonl has \d+ bytes, not the \d+ that record.json beside it sealed"):
+        publish(finished_run)
+    partial = new_run(seed=1)
+    train(partial, until=4)
+    seal_at(partial, 4)
+    before = contents(results / "records" / partial.name)
+    train(partial, until=6, after=4)
+    publish(partial)
+    assert contents(results / "records" / partial.name) == before, "it went on; its next record will be copied"
+    assert contents(results / "records" / finished_run.name) == published
 
 
 def test_a_finished_record_is_never_replaced(finished_run):
