@@ -121,8 +121,8 @@ def publish(directory: RunDirectory, results: Path | None = None) -> Path:
         if record["status"] != "finished":
             return records / directory.name
         raise UserError(
-            f"{directory.events_path} has {found} bytes, not the {record['events']['bytes']} that record.json beside it "
-            "sealed: it was altered and is not published"
+            f"{directory.events_path} has {found} bytes, not the {record['events']['bytes']} that record.json beside "
+            "it sealed: it was altered and is not published"
         )
     records.mkdir(parents=True, exist_ok=True)
     own = [directory.record_path, *sorted(directory.path.glob("record.partial-*.json"))]
