@@ -21,8 +21,9 @@ class Stage:
     """A stage that is judged has two optimizers: the claim is about the second, against the first.
 
     `lr` is None for the recipe's own rate, a list for a grid, or the name of the stage that chooses one rate for
-    each experiment and optimizer. `epochs` are nominal, as on the command line; `title` goes on
-    after "with".
+    each experiment and optimizer. `epochs` are nominal, as on the command line; `title` goes on after "with".
+    `reported` has the id of a number in `results/reported` that the source of the recipe gives for the first optimizer,
+    by experiment.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Stage:
     seeds: list[int]
     lr: list[float] | str | None = None
     title: str = ""
+    reported: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ import csv
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import examples
 import ppo_records
 import pytest
 import yaml
@@ -164,6 +166,18 @@ def test_records_of_runs_that_count_updates_lie_beside_a_study_s(undrawn, result
     records = published(results, hopper=(HIGH, LOW))
     other = {key: value for key, value in records[0].items() if key != "epochs"} | {"exp": "bert_glue", "updates": 60}
     assert quoted(results, [other, *records]) == quoted(results, records)
+
+
+def test_what_the_recipes_source_reached_stands_beside(undrawn, results, monkeypatch):
+    number = examples.reported(id="REF-1", value=7337.4, note="+- 1508.2", dataset="Hopper-v3", metric="return")
+    examples.write_facts(results, [number], [])
+    stage = replace(ppo_records.PUBLISHED, reported={"ppo_hopper": "REF-1"})
+    monkeypatch.setattr(study, "load_study", lambda name: replace(ppo_records.STUDY, stages=[stage]))
+    study.make_study("f2", published(results, hopper=(LOW, HIGH)))
+    assert (
+        "- Hopper: the source's own runs of Adam reached 7337 (+- 1508.2; return; Hopper-v3; REF-1), the highest mean of "
+        "the curve here is 5.50." in (results / "figure2.md").read_text()
+    )
 
 
 def test_too_few_seeds_are_shown_and_not_judged(undrawn, results):
