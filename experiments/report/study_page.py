@@ -145,9 +145,7 @@ def _beside_the_source(result: StudyResult, protocol: ProtocolResult) -> list[st
         return []
     numbers, where, lines = load_reported(), f"configs/table/{result.study.name}.yaml", []
     for game in protocol.protocol.judged:
-        source = find_reported(
-            numbers, protocol.stage.reported.get(game.exp), f"configs/table/{result.study.name}.yaml"
-        )
+        source = find_reported(numbers, protocol.stage.reported.get(game.exp), where)
         summary = protocol.summary(game.baseline)
         if source is not None and summary is not None:
             here = number(max(point.value for point in summary.curve))

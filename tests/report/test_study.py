@@ -175,8 +175,8 @@ def test_what_the_recipes_source_reached_stands_beside(undrawn, results, monkeyp
     monkeypatch.setattr(study, "load_study", lambda name: replace(ppo_records.STUDY, stages=[stage]))
     study.make_study("f2", published(results, hopper=(LOW, HIGH)))
     assert (
-        "- Hopper: the source's own runs of Adam reached 7337 (+- 1508.2; return; Hopper-v3; REF-1), the highest mean of "
-        "the curve here is 5.50." in (results / "figure2.md").read_text()
+        "- Hopper: the source's own runs of Adam reached 7337 (+- 1508.2; return; Hopper-v3; REF-1), the highest mean "
+        "of the curve here is 5.50." in (results / "figure2.md").read_text()
     )
 
 
