@@ -36,6 +36,27 @@ class Result:
     beside: float | None = None
 
 
+@dataclass(frozen=True)
+class Average:
+    """The mean over the columns of a row: what the paper prints, and ours once every column has been run (None
+    before)."""
+
+    row: Any
+    reported: Reported | None
+    ours: float | None
+
+
+def averages(table: Table, cells: Sequence[Result], numbers: dict[str, Reported]) -> list[Average]:
+    """The rows whose average the paper prints, with ours from `cells`, the table's at one scale."""
+    found = []
+    for row, id in table.averages.items():
+        means = [cell.mean for cell in cells if getattr(cell.cell, table.rows) == row]
+        known = [mean for mean in means if mean is not None]
+        ours = statistics.fmean(known) if len(known) == len(means) else None
+        found.append(Average(row, find_reported(numbers, id, f"configs/table/{table.name}.yaml"), ours))
+    return found
+
+
 def records() -> list[dict[str, Any]]:
     """All sealed records of this suite. Raises UserError naming a file that is no record."""
     return of_record.sealed_records()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report import csv, latex, markdown, search_page, study
-from experiments.report.collect import MINI, PAPER, SCALES, Result, records, results
+from experiments.report.collect import MINI, PAPER, SCALES, Average, Result, averages, records, results
 from experiments.report.grid import column_label, make_grid
 from experiments.report.ordering import SUBJECT, Winner, orders
 from experiments.schema import paths
@@ -53,7 +53,7 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
         by_scale = {scale: results(table, scale, known, numbers) for scale in SCALES}
         filled.append((table, by_scale))
         if not names or name in names:
-            written += _write(folder, table, by_scale)
+            written += _write(folder, table, by_scale, averages(table, by_scale[PAPER], numbers))
     for name in studies:
         if name in names or (not names and not study.skipped(name)):
             written += study.make_study(name, known)
@@ -64,10 +64,11 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
     return [*written, index]
 
 
-def _write(folder: Path, table: Table, by_scale: dict[str, list[Result]]) -> list[Path]:
+def _write(folder: Path, table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence[Average]) -> list[Path]:
+    lines = [_average(table, average) for average in of_rows]
     texts = {
-        "md": _markdown(table, by_scale),
-        "tex": _latex(table, by_scale),
+        "md": _markdown(table, by_scale, lines),
+        "tex": _latex(table, by_scale, lines),
         "csv": csv.long(table, [result for scale in SCALES for result in by_scale[scale]]),
     }
     for suffix, text in texts.items():
@@ -81,7 +82,7 @@ def _write_search(folder: Path, name: str, known: Sequence[dict[str, Any]]) -> P
     return path
 
 
-def _markdown(table: Table, by_scale: dict[str, list[Result]]) -> str:
+def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence[str]) -> str:
     doubtful = _doubtful(by_scale[PAPER])
     parts = [
         f"# {_title(table)}\n",
@@ -89,6 +90,7 @@ def _markdown(table: Table, by_scale: dict[str, list[Result]]) -> str:
         f"## Paper scale: {table.metric}\n",
         f"{LEGEND}\n",
         markdown.grid(make_grid(table, by_scale[PAPER], _marks(by_scale[PAPER], doubtful))),
+        *([markdown.bullets(of_rows)] if of_rows else []),
     ]
     verdicts = [_verdict_line(result) for result in by_scale[PAPER] if result.verdict.kind != NOT_RUN]
     if verdicts:
@@ -109,7 +111,7 @@ def _markdown(table: Table, by_scale: dict[str, list[Result]]) -> str:
     return "\n".join(parts)
 
 
-def _latex(table: Table, by_scale: dict[str, list[Result]]) -> str:
+def _latex(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence[str]) -> str:
     doubtful = _doubtful(by_scale[PAPER])
     title = _title(table)
     return "\n".join(
@@ -120,7 +122,7 @@ def _latex(table: Table, by_scale: dict[str, list[Result]]) -> str:
                 f"{title}. Paper scale, {table.metric}; ours as mean, 95 % interval and number of seeds; * cited by "
                 "the paper.",
                 f"tab:{table.name}-paper",
-                _notes(doubtful),
+                [*of_rows, *_notes(doubtful)],
             ),
             latex.grid(
                 make_grid(table, by_scale[MINI], {}),
@@ -129,6 +131,13 @@ def _latex(table: Table, by_scale: dict[str, list[Result]]) -> str:
             ),
         ]
     )
+
+
+def _average(table: Table, average: Average) -> str:
+    """`Adan, average of the row: 84.3 in the paper, 84.01 here`."""
+    printed = f"{average.reported.value} in the paper" if average.reported else "not in the paper"
+    ours = f"{average.ours:.2f} here" if average.ours is not None else "not known here before every column is"
+    return f"{table.row_labels.get(average.row, average.row)}, average of the row: {printed}, {ours}"
 
 
 def _title(table: Table) -> str:

@@ -42,7 +42,9 @@ class Cell:
 @dataclass(frozen=True)
 class Table:
     """One table: its cells, and which of their keys name its rows and columns. `beside` is a second metric to show of
-    our runs, where the one that the paper reports is not the one to go by."""
+    our runs, where the one that the paper reports is not the one to go by. `averages` has the id of the mean over a row
+    that the paper prints, by what names the row.
+    """
 
     name: str
     title: str
@@ -53,6 +55,7 @@ class Table:
     column_labels: dict[Any, str] = field(default_factory=dict)
     row_labels: dict[Any, str] = field(default_factory=dict)
     beside: str | None = None
+    averages: dict[Any, str] = field(default_factory=dict)
 
 
 def table_names(configs: Path = paths.CONFIGS) -> list[str]:

@@ -175,6 +175,18 @@ def test_a_second_metric_stands_below_the_reported_one(results):
     assert {row.shows for row in grid.rows} == {"reported", "ours", "difference", "verdict"}
 
 
+def test_the_average_of_a_row_needs_all_of_it(results, records, monkeypatch):
+    table = replace(report_tables.load_table("t4"), averages={"adan": "T4-002", "adamw": "T4-001"})
+    monkeypatch.setattr(report_tables, "load_table", {"t4": table}.__getitem__)
+    make_tables()
+    text = (results / "tables" / "t4.md").read_text()
+    assert "- Adan, average of the row: 79.6 in the paper, not known here before every column is\n" in text
+    examples.write_record(results, examples.record(79.0, epochs=150))
+    make_tables()
+    assert "- Adan, average of the row: 79.6 in the paper, 79.65 here\n" in (results / "tables" / "t4.md").read_text()
+    assert "Adan, average of the row: 79.6 in the paper, 79.65 here" in (results / "tables" / "t4.tex").read_text()
+
+
 def test_an_unknown_table_names_the_nearest_and_writes_nothing(results):
     with pytest.raises(UserError, match=r"'t44' \(command line\).*did you mean 't4'"):
         make_tables(["t4", "t44"])
