@@ -14,7 +14,7 @@ from experiments.optimizers import registry
 from experiments.optimizers.facts import BYTES_PER_FLOAT, Shape
 from experiments.optimizers.schedules import rate_of_update
 from experiments.schema.batches import accumulation, micro_batch
-from experiments.schema.budget import budget_of
+from experiments.schema.budget import budget_of, stop_of
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import canonical_json, config_digest
 from experiments.schema.epochs import Epochs, of_run, samples_per_epoch
@@ -78,6 +78,12 @@ class Plan:
             )
         if self.config.overrides:
             found.append(f"changed on the command line, no longer the recipe: {', '.join(self.config.overrides)}")
+        stop = stop_of(self.config)
+        if stop is not None:
+            found.append(
+                f"stop_at={self.config.stop_at}: it ends after update {stop:,} of {self.total_updates:,}, with a partial "
+                "record; the counts are those of the whole run"
+            )
         if self.config.scale != "paper":
             found.append(f"{self.config.scale} scale: never compared with the paper's numbers")
         return found

@@ -83,6 +83,11 @@ def test_another_micro_batch_than_the_recipes_is_warned_of(capsys):
     assert any("batch per device of 256" in text for text in tree["warnings"])
 
 
+def test_a_run_that_stops_early_is_planned_as_one(capsys):
+    [warning] = planned(capsys, *PAPER, "stop_at=3epochs")["warnings"]
+    assert warning.startswith("stop_at=3epochs: it ends after update 1,875 of 193,750, with a partial record")
+
+
 def test_the_text_shows_values_sources_and_costs(capsys):
     assert dispatch(compose(["exp=vit_small", "scale=paper", "launch=plan", "optim.lr=0.5"])) == 0
     text = capsys.readouterr().out
