@@ -81,8 +81,8 @@ class Plan:
         stop = stop_of(self.config)
         if stop is not None:
             found.append(
-                f"stop_at={self.config.stop_at}: it ends after update {stop:,} of {self.total_updates:,}, with a partial "
-                "record; the counts are those of the whole run"
+                f"stop_at={self.config.stop_at}: it ends after update {stop:,} of {self.total_updates:,}, with a "
+                "partial record; the counts are those of the whole run"
             )
         if self.config.scale != "paper":
             found.append(f"{self.config.scale} scale: never compared with the paper's numbers")
