@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
-from experiments.report.study_results import ProtocolResult, StudyResult, arms
-from experiments.report.study_words import counted, games, listed, number, rate, reach
+from experiments.report.study_results import ProtocolResult, StudyResult, arms, below_untuned
+from experiments.report.study_words import counted, estimate, games, listed, number, rate, reach
 from experiments.schema.typed import show
 from experiments.verdict import bootstrap
 from experiments.verdict.claims import FEWEST_SEEDS, NO_DIFFERENCE, Game
-from experiments.verdict.two_samples import mean_interval
 
 
 def legend(result: StudyResult) -> list[str]:
@@ -71,7 +70,7 @@ def overturning(result: StudyResult) -> list[str]:
                 f"**A larger tuning budget.** Rates are chosen from {listed([rate(value) for value in rates])} on "
                 f"{counted(len(grid.seeds), 'seed')}, with runs of {length:.0f} % of the "
                 "length; betas, Adam's epsilon, Adan's weight decay and every setting of PPO are left as they are."
-                + "".join(_worse_than_untuned(result, protocol))
+                + _limit(result, protocol)
             )
     lines += [
         "**The games.** The figure shows four games that no known source names. A claim about every game fails with "
@@ -88,23 +87,16 @@ def overturning(result: StudyResult) -> list[str]:
     return lines
 
 
-def _worse_than_untuned(result: StudyResult, protocol: ProtocolResult) -> Iterator[str]:
-    """The chosen rates that ended wholly below the recipe's own rate under another protocol, on other seeds."""
-    stage = protocol.stage
-    for other in result.protocols:
-        if isinstance(other.stage.lr, str) or (other.stage.recipe, other.stage.epochs) != (stage.recipe, stage.epochs):
-            continue
-        untuned = {(arm.exp, arm.optim): arm for game in other.protocol.games for arm in arms(game) if arm.n}
-        for game in protocol.protocol.games:
-            for arm in arms(game):
-                own, interval = untuned.get((arm.exp, arm.optim)), mean_interval(arm.values)
-                if own is not None and interval is not None and interval.high < fmean(own.values):
-                    yield (
-                        f" {game.name} shows the limit of this: the rate so chosen for {result.label(arm.optim)}, "
-                        f"{rate(arm.rate)}, ended at {number(fmean(arm.values))} [{number(interval.low)}, "
-                        f"{number(interval.high)}], where {rate(own.rate)} had ended at {number(fmean(own.values))} on "
-                        "other seeds."
-                    )
+def _limit(result: StudyResult, protocol: ProtocolResult) -> str:
+    """The chosen rates that ended below the recipe's own, as a sentence; empty without any."""
+    shown = []
+    for game, arm, own in below_untuned(result, protocol):
+        ended = estimate(protocol.summaries[game.exp, arm.optim].mean)
+        shown.append(
+            f"{game.name} ({result.label(arm.optim)}: {rate(arm.rate)} ended at {ended}, {rate(own.rate)} had ended at "
+            f"{number(fmean(own.values))} on other seeds)"
+        )
+    return f" The limit of this shows in {listed(shown)}." if shown else ""
 
 
 def _weakness(result: StudyResult, game: Game) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from experiments.verdict.across_games import AcrossGames, Unit, aggregate, load_
 from experiments.verdict.arm_summary import ArmSummary, Estimate, improvement, summarise
 from experiments.verdict.arms import Arm
 from experiments.verdict.claims import Game, Protocol, judge_study
+from experiments.verdict.two_samples import mean_interval
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,24 @@ def collect(study: Study, records: Sequence[dict[str, Any]]) -> StudyResult:
 def arms(game: Game) -> tuple[Arm, Arm]:
     """Baseline and subject of a game."""
     return game.baseline, game.subject
+
+
+def below_untuned(result: StudyResult, protocol: ProtocolResult) -> list[tuple[Game, Arm, Arm]]:
+    """Games and arms of `protocol` whose chosen rate ended wholly below the recipe's own rate under another protocol,
+    on other seeds; and that other arm."""
+    stage, found = protocol.stage, []
+    if not isinstance(stage.lr, str):
+        return []
+    for other in result.protocols:
+        if isinstance(other.stage.lr, str) or (other.stage.recipe, other.stage.epochs) != (stage.recipe, stage.epochs):
+            continue
+        untuned = {(arm.exp, arm.optim): arm for game in other.protocol.games for arm in arms(game) if arm.n}
+        for game in protocol.protocol.games:
+            for arm in arms(game):
+                own, interval = untuned.get((arm.exp, arm.optim)), mean_interval(arm.values)
+                if own is not None and interval is not None and interval.high < statistics.fmean(own.values):
+                    found.append((game, arm, own))
+    return found
 
 
 def _summarised(protocol: Protocol, scales: dict[str, Unit], metric: str) -> ProtocolResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from experiments.report.study_results import ProtocolResult, StudyResult, arms
+from experiments.report.study_results import ProtocolResult, StudyResult, arms, below_untuned
 from experiments.schema.studies import Study
 from experiments.verdict.across_games import Band
 from experiments.verdict.arm_summary import Estimate
@@ -134,6 +134,12 @@ def finding(result: StudyResult, protocol: ProtocolResult) -> str:
         over = counted(len(protocol.across.games), "game")
         text += f" Over {over}, a run with {subject} beat one with {base} with probability "
         text += f"{band(protocol.across.improvement)}."
+    badly_chosen = [f"{result.label(arm.optim)} in {game.name}" for game, arm, _ in below_untuned(result, protocol)]
+    if badly_chosen:
+        text += (
+            f" The rates so chosen, in shorter runs, ended below the recipe's own rate for {listed(badly_chosen)}: "
+            "there this comparison says little about either optimizer."
+        )
     return text
 
 
