@@ -10,6 +10,7 @@ from typing import Any
 from experiments.schema.tables import Cell, Table
 from experiments.verdict import records as of_record
 from experiments.verdict.cells import runs_of
+from experiments.verdict.curves import on_track
 from experiments.verdict.judge import NOT_RUN, Verdict, judge
 from experiments.verdict.reported import Reported, find_reported
 from experiments.verdict.statistics import Interval, compare, sample_sd
@@ -55,6 +56,26 @@ def averages(table: Table, cells: Sequence[Result], numbers: dict[str, Reported]
         ours = statistics.fmean(known) if len(known) == len(means) else None
         found.append(Average(row, find_reported(numbers, id, f"configs/table/{table.name}.yaml"), ours))
     return found
+
+
+def beside_the_authors(table: Table, known: Sequence[dict[str, Any]]) -> list[str]:
+    """One line for every run of the table at paper scale, finished or not, that follows a curve of the authors: its
+    last evaluation beside theirs, and at how many it was on track."""
+    lines = []
+    for cell in table.cells:
+        for record in runs_of(cell, known):
+            curve = record["config"].get("curve")
+            if record["scale"] != PAPER or not curve or of_record.overrides(record):
+                continue
+            evaluations = of_record.evaluations(record)
+            found = [on_track(curve, event["epoch"], event, event["update"]) for event in evaluations]
+            if said := [text for text in found if text]:
+                held = sum(text.endswith("on track") for text in said)
+                lines.append(
+                    f"{record['exp']} {record['optim']}, seed {record['seed']}: {said[-1]}; on track at {held} of "
+                    f"{len(said)} evaluations"
+                )
+    return lines
 
 
 def records() -> list[dict[str, Any]]:

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report import csv, latex, markdown, search_page, study
-from experiments.report.collect import MINI, PAPER, SCALES, Average, Result, averages, records, results
+from experiments.report.collect import (
+    MINI,
+    PAPER,
+    SCALES,
+    Average,
+    Result,
+    averages,
+    beside_the_authors,
+    records,
+    results,
+)
 from experiments.report.grid import column_label, make_grid
 from experiments.report.ordering import SUBJECT, Winner, orders
 from experiments.schema import paths
@@ -53,7 +63,8 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
         by_scale = {scale: results(table, scale, known, numbers) for scale in SCALES}
         filled.append((table, by_scale))
         if not names or name in names:
-            written += _write(folder, table, by_scale, averages(table, by_scale[PAPER], numbers))
+            of_rows = averages(table, by_scale[PAPER], numbers)
+            written += _write(folder, table, by_scale, of_rows, beside_the_authors(table, known))
     for name in studies:
         if name in names or (not names and not study.skipped(name)):
             written += study.make_study(name, known)
@@ -64,10 +75,16 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
     return [*written, index]
 
 
-def _write(folder: Path, table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence[Average]) -> list[Path]:
+def _write(
+    folder: Path,
+    table: Table,
+    by_scale: dict[str, list[Result]],
+    of_rows: Sequence[Average],
+    curves: Sequence[str],
+) -> list[Path]:
     lines = [_average(table, average) for average in of_rows]
     texts = {
-        "md": _markdown(table, by_scale, lines),
+        "md": _markdown(table, by_scale, lines, curves),
         "tex": _latex(table, by_scale, lines),
         "csv": csv.long(table, [result for scale in SCALES for result in by_scale[scale]]),
     }
@@ -82,7 +99,7 @@ def _write_search(folder: Path, name: str, known: Sequence[dict[str, Any]]) -> P
     return path
 
 
-def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence[str]) -> str:
+def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence[str], curves: Sequence[str]) -> str:
     doubtful = _doubtful(by_scale[PAPER])
     parts = [
         f"# {_title(table)}\n",
@@ -95,6 +112,8 @@ def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence
     verdicts = [_verdict_line(result) for result in by_scale[PAPER] if result.verdict.kind != NOT_RUN]
     if verdicts:
         parts += ["### Verdicts\n", markdown.bullets(verdicts)]
+    if curves:
+        parts += ["### Beside the authors' curves\n", markdown.bullets(curves)]
     if doubtful:
         parts += ["### Reported numbers in doubt\n", markdown.bullets(_notes(doubtful))]
     disagreements = load_disagreements(table.name)

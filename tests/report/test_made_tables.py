@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import subprocess
 import sys
@@ -173,6 +174,23 @@ def test_a_second_metric_stands_below_the_reported_one(results):
     table = replace(table, beside=None)
     grid = make_grid(table, collect.results(table, "paper", [run], load_reported()), {})
     assert {row.shows for row in grid.rows} == {"reported", "ours", "difference", "verdict"}
+
+
+def test_unfinished_runs_stand_beside_the_authors_curve(results, records):
+    partial = examples.record(0.0, optim="adamw", seed=7) | {"status": "partial", "events": {"hash": "last"}}
+    partial["config"] = partial["config"] | {"curve": "theirs"}
+    folder = examples.write_record(results, partial).parent
+    events = [
+        {"kind": "evaluation", "epoch": epoch, "update": epoch, "top1": top1} for epoch, top1 in ((0, 5), (1, 30))
+    ]
+    lines = [json.dumps(event, separators=(",", ":")) for event in [*events, {"kind": "end", "hash": "last"}]]
+    (folder / "events.jsonl").write_text("\n".join(lines) + "\n")
+    (results / "curves").mkdir()
+    (results / "curves" / "theirs.csv").write_text("epoch,top1\n0,20.0\n1,30.4\n2,40.0\n")
+    make_tables()
+    text = (results / "tables" / "t4.md").read_text()
+    line = "top1 30.00, authors 30.40 (-0.40), on track; on track at 1 of 2 evaluations"
+    assert f"### Beside the authors' curves\n\n- vit_small adamw, seed 7: epoch 2: {line}\n" in text
 
 
 def test_the_average_of_a_row_needs_all_of_it(results, records, monkeypatch):
