@@ -108,7 +108,8 @@ OF_TASK = {"bptt.": "lstm_language_modelling", "segments.": "transformer_xl"}
 IMAGES, LSTM = ("image_classification",), ("lstm_language_modelling",)
 READ_BY = {
     **dict.fromkeys(("augmentation.", "loss.name", "loss.label_smoothing", "distribute_batch_norm"), IMAGES),
-    **dict.fromkeys(("model.drop", "model.drop_path", "model.channels_last"), IMAGES),
+    **dict.fromkeys(("model.drop_path", "model.channels_last"), IMAGES),
+    "model.drop": (*IMAGES, "transformer_xl"),
     **dict.fromkeys(("evaluation.crop_pct", "evaluation.interpolation"), IMAGES),
     **dict.fromkeys(("bptt.", "loss.activation", "loss.slowness"), LSTM),
     "segments.": ("transformer_xl",),
@@ -127,7 +128,7 @@ def check_read(config: RunConfig) -> None:
         key = text.partition("=")[0]
         readers = READ_BY.get(key) or READ_BY.get(f"{key.partition('.')[0]}.")
         if readers and config.task not in readers:
-            raise UserError(f"{text} (command line): {config.exp} does not read it; only {' and '.join(readers)} does")
+            raise UserError(f"{text} (command line): {config.exp} does not read it; only {' and '.join(readers)}")
 
 
 def check_each(config: RunConfig) -> None:

@@ -16,9 +16,9 @@ from experiments.schema.errors import UserError, suggestion
 from experiments.schema.point import Point
 from experiments.schema.resolve import DEFAULTS
 from experiments.schema.sources import read
+from experiments.schema.studies import known_fields
 
 Settings = dict[str, float]
-KEYS = ("title", "recipe", "metric", "epochs", "seed", "exps", "grids")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Search:
     metric: str
     epochs: int
     seed: int
-    exps: tuple[str, ...]
+    exps: list[str]
     grids: dict[str, dict[str, list[float]]]
 
     def combinations(self, optim: str) -> list[Settings]:
@@ -59,12 +59,7 @@ def load_search(name: str, configs: Path = paths.CONFIGS) -> Search:
     key of the file."""
     names.require("search", name, "command line", configs)
     tree, where = read(configs / "search" / f"{name}.yaml"), f"configs/search/{name}.yaml"
-    for key in tree:
-        if key not in KEYS:
-            raise UserError(f"{where}: a search has no key {key!r}{suggestion(key, KEYS)}")
-    if missing := [key for key in KEYS if key not in tree]:
-        raise UserError(f"{where}: a search lacks {', '.join(missing)}")
-    return Search(name=name, **{**tree, "exps": tuple(tree["exps"])})
+    return Search(name=name, **known_fields(tree, Search, f"{where}: a search", given=("name",)))
 
 
 def expand(point: Point, configs: Path = paths.CONFIGS) -> list[Point]:
@@ -80,7 +75,7 @@ def expand(point: Point, configs: Path = paths.CONFIGS) -> list[Point]:
         if key in point.choices:
             raise UserError(f"{key}={point.choices[key]} (command line): not beside search={name}; leave one out")
     exps = _picked(search, point, "exp", search.exps)
-    optims = _picked(search, point, "optim", tuple(search.grids))
+    optims = _picked(search, point, "optim", list(search.grids))
     decided = {"seed", *(key for optim in optims for key in search.grids[optim])}
     if taken := sorted(decided & point.values.keys()):
         raise UserError(
@@ -101,12 +96,10 @@ def expand(point: Point, configs: Path = paths.CONFIGS) -> list[Point]:
     ]
 
 
-def _picked(search: Search, point: Point, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
+def _picked(search: Search, point: Point, key: str, known: list[str]) -> list[str]:
     if key not in point.choices:
         return known
     wanted = point.choices[key]
     if wanted not in known:
-        raise UserError(
-            f"{key}={wanted} (command line): not in search={search.name}{suggestion(str(wanted), list(known))}"
-        )
-    return (wanted,)
+        raise UserError(f"{key}={wanted} (command line): not in search={search.name}{suggestion(str(wanted), known)}")
+    return [wanted]

@@ -72,13 +72,13 @@ def load_study(name: str, configs: Path = paths.CONFIGS) -> Study:
     where, tree = f"configs/table/{name}.yaml", dict(read(configs / "table" / f"{name}.yaml"))
     stages: list[Stage] = []
     for entry in tree.pop("stages"):
-        stage = Stage(**_known(entry, Stage, f"{where}: a stage"))
+        stage = Stage(**known_fields(entry, Stage, f"{where}: a stage"))
         _check_choice(stage, stages, where)
         stages.append(stage)
-    return Study(name=name, stages=stages, **_known(tree, Study, f"{where}: a study", given=("name", "stages")))
+    return Study(name=name, stages=stages, **known_fields(tree, Study, f"{where}: a study", given=("name", "stages")))
 
 
-def _known(entry: dict[str, Any], kind: Any, what: str, given: tuple[str, ...] = ()) -> dict[str, Any]:
+def known_fields(entry: dict[str, Any], kind: Any, what: str, given: tuple[str, ...] = ()) -> dict[str, Any]:
     """`entry`, whose keys are fields of `kind` and complete but for those with a default and those `given`."""
     items = [item for item in fields(kind) if item.name not in given]
     known = [item.name for item in items]

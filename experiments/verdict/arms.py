@@ -11,9 +11,6 @@ from experiments.schema.errors import UserError
 from experiments.schema.studies import Stage
 from experiments.verdict import records as of_record
 
-# Rates are written in files and on command lines; equal ones differ by their spelling at most.
-SAME_RATE = 1e-9
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -114,7 +111,7 @@ def belongs(
         return False
     if rate is None:
         return not changed
-    return math.isclose(record["config"]["optim"]["lr"], rate, rel_tol=SAME_RATE)
+    return of_record.same_setting(record["config"]["optim"]["lr"], rate)
 
 
 def read_curve(record: dict[str, Any], metric: str) -> Curve:

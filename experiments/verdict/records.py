@@ -27,6 +27,12 @@ def evaluations(record: dict[str, Any]) -> list[dict[str, Any]]:
     raise UserError(f"results/records/{record['run']}: there is no events.jsonl that ends as its record says")
 
 
+def same_setting(found: Any, wanted: float) -> bool:
+    """Whether a record's setting is `wanted`: equal numbers of files and command lines differ by their spelling at
+    most."""
+    return isinstance(found, (int, float)) and math.isclose(found, wanted, rel_tol=1e-9)
+
+
 def with_record(records: Iterable[dict[str, Any]], record: dict[str, Any]) -> list[dict[str, Any]]:
     """`records` with `record` in place of an older one of the same run."""
     return [other for other in records if other["run"] != record["run"]] + [record]

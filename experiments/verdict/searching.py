@@ -10,13 +10,11 @@ from experiments.schema.searches import Search, Settings
 from experiments.schema.typed import get
 from experiments.verdict import records as of_record
 
-# Settings are written in files and on command lines; equal ones differ by their spelling at most.
-SAME_SETTING = 1e-9
-
 
 class Tried(NamedTuple):
-    """One combination: `value` is the best evaluation of the search's metric within its budget, None while the run
-    has not got there, and NaN where a loss that was not finite ended it; `run` is its name, if it was begun."""
+    """One combination: `value` is the best finite evaluation of the search's metric within its budget, None while the
+    run has not got there, NaN where there is none (a loss that was not finite ended it); `run` is its name, if it was
+    begun."""
 
     settings: Settings
     run: str | None = None
@@ -54,10 +52,14 @@ def _is_run(record: dict[str, Any], search: Search, exp: str, optim: str, scale:
 
 
 def _tried(search: Search, settings: Settings, runs: Sequence[dict[str, Any]], scale: str) -> Tried:
-    own = [run for run in runs if all(_same(get(run["config"], key), value) for key, value in settings.items())]
+    own = [
+        run
+        for run in runs
+        if all(of_record.same_setting(get(run["config"], key), value) for key, value in settings.items())
+    ]
     if not own:
         return Tried(settings)
-    record = of_record.latest_attempts(own)[0]
+    [record] = of_record.latest_attempts(of_record.one_configuration(own))
     limit, value = search.limit(scale), None
     if record["status"] == "diverged":
         value = math.nan
@@ -68,9 +70,6 @@ def _tried(search: Search, settings: Settings, runs: Sequence[dict[str, Any]], s
             for event in of_record.evaluations(record)
             if limit is None or event["epoch"] < limit
         ]
-        value = min(counted) if direction == "min" else max(counted)
+        finite = [number for number in counted if math.isfinite(number)]
+        value = (min if direction == "min" else max)(finite, default=math.nan)
     return Tried(settings, record["run"], value)
-
-
-def _same(found: Any, wanted: float) -> bool:
-    return isinstance(found, (int, float)) and math.isclose(found, wanted, rel_tol=SAME_SETTING)

@@ -89,12 +89,12 @@ def test_mixup_needs_pairs_and_nothing_else_does(arguments, message):
             ["exp=ptb_lstm_1", "loss.label_smoothing=0.1"],
             "label_smoothing=0.1 .*: ptb_lstm_1 does not read it; only",
         ),
-        (["exp=ptb_lstm_1", "model.drop_path=0.1"], "model.drop_path=0.1 .*only image_classification does"),
+        (["exp=ptb_lstm_1", "model.drop_path=0.1"], "model.drop_path=0.1 .*only image_classification"),
         (["exp=bert_pretrain", "loss.name=bce"], "loss.name=bce .command line.: bert_pretrain does not read it"),
         (["exp=bert_glue", "text.mask_probability=0.3"], "text.mask_probability=0.3 .*only masked_language_modelling"),
         (["exp=transformer_xl", "bptt.length=35"], "bptt.length=35 .*transformer_xl does not read it"),
         (["exp=ppo_hopper", "augmentation.mixup=0.2"], "augmentation.mixup=0.2 .*ppo_hopper does not read it"),
-        (["exp=vit_small", "ppo.gamma=0.9"], "ppo.gamma=0.9 .*vit_small does not read it; only ppo does"),
+        (["exp=vit_small", "ppo.gamma=0.9"], "ppo.gamma=0.9 .*vit_small does not read it; only ppo"),
         (
             ["exp=ptb_lstm_1", "optim=sgd", "optim.asgd_metric=val_pp"],
             "asgd_metric=val_pp .*did you mean 'val_ppl'",
@@ -112,6 +112,23 @@ def test_what_a_task_does_not_read_or_cannot_use_is_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         [config] = compose(arguments)
         check(config)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["exp=transformer_xl", "model.drop=0.0", "segments.memory=16"],
+        ["exp=vit_small", "model.drop=0.1", "model.drop_path=0.2", "loss.label_smoothing=0.2"],
+        ["exp=ptb_lstm_1", "loss.activation=1.0", "bptt.length=20"],
+        ["exp=bert_glue", "text.sequence_length=32"],
+        ["exp=bert_pretrain", "text.sequence_length=32", "text.mask_probability=0.3"],
+        ["exp=ppo_hopper", "ppo.gamma=0.9"],
+    ],
+)
+def test_what_a_task_reads_can_be_set(arguments):
+    [config] = compose(arguments)
+    check(config)
+    assert len(config.overrides) == len(arguments) - 1
 
 
 def test_the_default_micro_batch_keeps_pairs_together():
