@@ -121,7 +121,7 @@ def test_what_a_task_does_not_read_or_cannot_use_is_refused(arguments, message):
         ["exp=vit_small", "model.drop=0.1", "model.drop_path=0.2", "loss.label_smoothing=0.2"],
         ["exp=ptb_lstm_1", "loss.activation=1.0", "bptt.length=20"],
         ["exp=bert_glue", "text.sequence_length=32"],
-        ["exp=bert_pretrain", "text.sequence_length=32", "text.mask_probability=0.3"],
+        ["exp=bert_pretrain", "text.sequence_length=32", "text.mask_probability=0.2"],
         ["exp=ppo_hopper", "ppo.gamma=0.9"],
     ],
 )
