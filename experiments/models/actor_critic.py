@@ -20,20 +20,26 @@ from torch import Tensor, nn
 from experiments.schema.errors import UserError
 
 HIDDEN_GAIN = 2**0.5
-ACTOR_GAIN = 0.01  # the first actions are then almost pure noise around zero
 
 
 class ActorCritic(nn.Module):
     """One agent; the leading dimension of its inputs and outputs is 1."""
 
     def __init__(
-        self, observations: int, actions: int, hidden: Sequence[int] = (64, 64), log_std: float = 0.0, gain: float = 1.0
+        self,
+        observations: int,
+        actions: int,
+        hidden: Sequence[int] = (64, 64),
+        log_std: float = 0.0,
+        gain: float = 1.0,
+        actor_gain: float = 0.01,
     ) -> None:
-        """`log_std` is where the log standard deviation begins, `gain` that of the critic's last layer."""
+        """`log_std` is where the log standard deviation begins; `gain` and `actor_gain` are those of the last layers of
+        critic and actor. A small `actor_gain` makes the first actions almost pure noise around zero."""
         super().__init__()
         self.sizes = observations, actions, tuple(hidden)
         widths = [observations, *hidden]
-        self.actor = _network([*widths, actions], ACTOR_GAIN)
+        self.actor = _network([*widths, actions], actor_gain)
         self.critic = _network([*widths, 1], gain)
         self.log_std = nn.Parameter(torch.full((actions,), log_std))
 

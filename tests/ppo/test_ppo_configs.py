@@ -112,3 +112,12 @@ def test_an_agent_that_does_not_suit_the_game_is_refused(argument, answer):
     config = composed("exp=ppo_halfcheetah", argument)
     with pytest.raises(UserError, match=answer or "trains an actor_critic"):
         tasks.build(config, Part(micro_batch=64))
+
+
+@pytest.mark.parametrize(("recipe", "scale"), [("cleanrl", 0.01), ("tianshou", 0.01 * 2**0.5)])
+def test_the_policy_begins_with_the_last_layer_of_its_source(recipe, scale):
+    """Rows of an orthogonal matrix times a gain have that length; Tianshou multiplies one of gain sqrt(2) by 0.01
+    (thu-ml/tianshou@278c91a2:examples/mujoco/mujoco_ppo.py)."""
+    config = composed("exp=ppo_halfcheetah", f"recipe={recipe}")
+    weight = models.build(config.model, config.data).actor[-1].weight.detach().double()
+    assert weight.norm(dim=1).tolist() == pytest.approx([scale] * 6, rel=1e-5)
