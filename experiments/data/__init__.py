@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.data import text
 from experiments.schema.config import DataConfig
@@ -17,7 +17,7 @@ from experiments.schema.errors import UserError, suggestion
 if TYPE_CHECKING:
     from experiments.data.images import DataSet
 
-# name -> (module, its function that loads); the module's `missing` says what is absent.
+# name -> (module, its function that loads); the module's `missing` says what is absent, its `identity` what is there.
 SOURCES = {
     "imagenet": ("imagenet", "load"),
     "cifar10": ("cifar10", "load"),
@@ -49,6 +49,17 @@ def missing(config: DataConfig) -> str | None:
     """What the user must provide before `load`, here or of `text`, can work, in one sentence, or None. Fast; imports
     no torch."""
     return text.missing(config) if config.name in text.SOURCES else _module(config).missing(config)
+
+
+def identity(config: DataConfig) -> dict[str, Any]:
+    """What `load`, here or of `text`, would read, by its contents: see `contents` and `record.same_data`. Imports no
+    torch.
+
+    Raises UserError when something is missing or cannot be read.
+    """
+    if problem := missing(config):
+        raise UserError(problem)
+    return text.identity(config) if config.name in text.SOURCES else _module(config).identity(config)
 
 
 def _module(config: DataConfig):

@@ -7,11 +7,12 @@ import json
 import tarfile
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from experiments.data import folder, hub
+from experiments.data import contents, folder, hub
 from experiments.data.images import ArrayImages, DataSet
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
@@ -39,6 +40,15 @@ def load(config: DataConfig) -> DataSet:
     if config.channels != 3:
         raise UserError(f"data.channels={config.channels}, but {ARCHIVE} holds colour images: 3")
     return _unpack(archive)
+
+
+def identity(config: DataConfig) -> dict[str, Any]:
+    """What `load` would read, by its contents; the archive is the known one, or is not read."""
+    if config.hub:
+        return hub.identity(config)
+    if _archive(Path(config.root or "")) is None:
+        return folder.identity(config)
+    return contents.identity(config.name, ARCHIVE, ARCHIVE_SHA256, f"bytes of {ARCHIVE}")
 
 
 def missing(config: DataConfig) -> str | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from experiments.data import contents
 from experiments.data.images import DataSet, FileImages
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
@@ -44,6 +46,15 @@ def missing(config: DataConfig) -> str | None:
     if _held_out(root) is None:
         return f"data.root={root} has no folder {HELD_OUT[0]}/"
     return None
+
+
+def identity(config: DataConfig) -> dict[str, Any]:
+    """What `load` would read, by its contents."""
+    data_set = load(config)
+    splits = [(split.folder, split.paths) for split in (data_set.train, data_set.test) if isinstance(split, FileImages)]
+    found = contents.of_files(splits, config)
+    listing = {"digest": found.listing, "digest_covers": FileImages.covers}
+    return contents.identity(config.name, data_set.source, found.digest, found.covers, listing)
 
 
 def _held_out(root: Path) -> Path | None:

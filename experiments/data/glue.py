@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.data import hub, reviews
+from experiments.data import contents, hub, reviews
 from experiments.data.text import movie_reviews
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError, suggestion
@@ -133,6 +134,21 @@ def load(config: DataConfig, name: str) -> GlueData:
     return data
 
 
+def identity(config: DataConfig, name: str) -> dict[str, Any]:
+    """What `load` would read, by its contents. Raises UserError when something is missing or cannot be read."""
+    if problem := missing(config, name):
+        raise UserError(problem)
+    if name == SENTIMENT:
+        return contents.identity(name, movie_reviews.SOURCE, movie_reviews.SHA256, f"bytes of {movie_reviews.FILE}")
+    if config.hub:
+        splits, columns = _tables(config, name), [*task(name).on_hub, "label"]
+        digest, covers = contents.of_tables(list(splits.values()), columns, config)
+        return contents.identity(name, _source(config, name), digest, covers)
+    files = [os.fsencode(f"{file}.tsv") for file, _ in _splits(name).values()]
+    found = contents.of_files([(_folder(config, name), files)], config, named=False)
+    return contents.identity(name, _source(config, name), found.digest, found.covers)
+
+
 def missing(config: DataConfig, name: str) -> str | None:
     """What the user must provide before `load` can work, in one sentence, or None. Raises UserError for another number
     of classes than the task has."""
@@ -162,6 +178,10 @@ def _splits(name: str) -> dict[str, tuple[str, str]]:
     return {"train": ("train", "train"), **task(name).held_out}
 
 
+def _source(config: DataConfig, name: str) -> str:
+    return f"Hugging Face data set {hub.shown_name(config)}" if config.hub else f"official TSV files of {name}"
+
+
 def _folder(config: DataConfig, name: str) -> Path:
     root = Path(config.root or "")
     return root / name if (root / name).is_dir() else root
@@ -173,7 +193,7 @@ def _from_files(config: DataConfig, name: str) -> GlueData:
     for split, (file, _) in _splits(name).items():
         splits[split], dropped = _labelled(_rows(folder / f"{file}.tsv", task(name)), name, f"{file}.tsv of {name}")
         incomplete += dropped
-    return GlueData(name, f"official TSV files of {name}", splits.pop("train"), splits, incomplete)
+    return GlueData(name, _source(config, name), splits.pop("train"), splits, incomplete)
 
 
 def _rows(path: Path, of: GlueTask) -> Iterator[list[str]]:
@@ -229,19 +249,26 @@ def _normalised(label: float, shown: object, of: GlueTask, where: str) -> float:
 
 def _from_hub(config: DataConfig, name: str) -> GlueData:
     of = task(name)
-    tables = hub.tables(config, name.lower().replace("-", ""))
     splits: dict[str, Labelled] = {}
+    for split, table in _tables(config, name).items():
+        texts = list(zip(*(table[column] for column in of.on_hub), strict=True))
+        where = f"data.hub={config.hub}, split {_splits(name)[split][1]} of {name}"
+        labels = [_normalised(float(label), label, of, where) for label in table["label"]]
+        splits[split] = Labelled(texts, np.array(labels))
+    return GlueData(name, _source(config, name), splits.pop("train"), splits)
+
+
+def _tables(config: DataConfig, name: str) -> dict[str, Any]:
+    """The task's tables on the hub by split, with all their columns."""
+    tables = hub.tables(config, name.lower().replace("-", ""))
+    found = {}
     for split, (_, there) in _splits(name).items():
         if there not in tables:
             raise UserError(f"data.hub={config.hub} has splits {sorted(tables)}, but {name} needs {there}")
-        table = tables[there]
-        if absent := [column for column in (*of.on_hub, "label") if column not in table.column_names]:
-            raise UserError(f"data.hub={config.hub}: {name} has no column {absent[0]} but {table.column_names}")
-        texts = list(zip(*(table[column] for column in of.on_hub), strict=True))
-        where = f"data.hub={config.hub}, split {there} of {name}"
-        labels = [_normalised(float(label), label, of, where) for label in table["label"]]
-        splits[split] = Labelled(texts, np.array(labels))
-    return GlueData(name, f"Hugging Face data set {hub.shown_name(config)}", splits.pop("train"), splits)
+        found[split] = tables[there]
+        if absent := [key for key in (*task(name).on_hub, "label") if key not in found[split].column_names]:
+            raise UserError(f"data.hub={config.hub}: {name} has no column {absent[0]} but {found[split].column_names}")
+    return found
 
 
 def _sentiment() -> GlueData:
@@ -249,4 +276,4 @@ def _sentiment() -> GlueData:
         Labelled([(review.text,) for review in part], np.array([review.label for review in part], dtype=np.float64))
         for part in reviews.labelled()
     )
-    return GlueData(SENTIMENT, reviews.SOURCE, train, {"held_out": held_out})
+    return GlueData(SENTIMENT, movie_reviews.SOURCE, train, {"held_out": held_out})

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.data import contents
 from experiments.data.images import DataSet, TableImages
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
@@ -57,6 +58,17 @@ def tables(config: DataConfig, configuration: str = "") -> Any:
         return datasets.load_dataset(repository, data_dir=chosen, cache_dir=config.cache, revision=CONVERTED)
     except Exception as error:  # the library raises a dozen kinds, from requests' to its own
         raise UserError(f"data.hub={config.hub}: {type(error).__name__}: {error}") from error
+
+
+def identity(config: DataConfig) -> dict[str, Any]:
+    """What `load` would read, by its contents."""
+    data_set = load(config)
+    splits = [split for split in (data_set.train, data_set.test) if isinstance(split, TableImages)]
+    features = splits[0].rows.features
+    [label] = [name for name, kind in features.items() if type(kind).__name__ == "ClassLabel"][:1]
+    digest, covers = contents.of_tables([split.rows for split in splits], [label, splits[0].column], config)
+    labels = {key: value for key, value in data_set.manifest().items() if key in ("digest", "digest_covers")}
+    return contents.identity(config.name, data_set.source, digest, covers, labels)
 
 
 def shown_name(config: DataConfig) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from experiments.data import folder, hub
 from experiments.data.images import DataSet
 from experiments.schema.config import DataConfig
@@ -13,6 +15,11 @@ def load(config: DataConfig) -> DataSet:
     if problem := missing(config):
         raise UserError(problem)
     return hub.load(config) if config.hub else folder.load(config)
+
+
+def identity(config: DataConfig) -> dict[str, Any]:
+    """What `load` would read, by its contents."""
+    return hub.identity(config) if config.hub else folder.identity(config)
 
 
 def missing(config: DataConfig) -> str | None:

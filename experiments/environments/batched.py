@@ -16,7 +16,6 @@ class BatchedEnvironment(VectorEnvironment):
     """Rows of a `mujoco.batch.Batch`; results do not depend on `threads`."""
 
     engine = "mujoco"
-    engine_version = mujoco.__version__
 
     def __init__(self, game: str, seeds: Sequence[int], threads: int = 1):
         super().__init__(game, seeds)

@@ -22,7 +22,6 @@ class LoopedEnvironment(VectorEnvironment):
     """`gymnasium.make(game-v4)` for each row."""
 
     engine = "gymnasium"
-    engine_version = gymnasium.__version__
 
     def __init__(self, game: str, seeds: Sequence[int]):
         super().__init__(game, seeds)

@@ -34,6 +34,11 @@ def versions() -> dict[str, str]:
     return {"mujoco_version": version("mujoco"), "gymnasium_version": version("gymnasium")}
 
 
+def identity(game: str, engine: str) -> dict[str, str]:
+    """What decides the numbers: engine and its version, versions of mujoco and gymnasium (models), environment."""
+    return {"engine": engine, "engine_version": version(engine), **versions(), "environment_id": f"{game}-v4"}
+
+
 def load_model(file_name: str) -> Any:
     """Compile the MjModel of one of gymnasium's model files."""
     import mujoco

@@ -47,7 +47,6 @@ class VectorEnvironment(ABC):
     """
 
     engine: str
-    engine_version: str
     observation_size: int
     action_size: int
     action_low: Array
@@ -68,11 +67,10 @@ class VectorEnvironment(ABC):
 
     @property
     def identity(self) -> dict[str, str]:
-        """What decides the numbers: engine and its version, versions of mujoco and gymnasium (models), environment."""
-        from experiments.environments.simulator import versions
+        """What decides the numbers: see `simulator.identity`."""
+        from experiments.environments import simulator
 
-        named = {"engine": self.engine, "engine_version": self.engine_version}
-        return {**named, **versions(), "environment_id": f"{self.game}-v4"}
+        return simulator.identity(self.game, self.engine)
 
     def reset(self, seeds: Sequence[int] | None = None) -> Array:
         """Start every row over from its seed, or from new `seeds`, as gymnasium's `reset(seed=...)`: observations."""

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments.launch import local
+from experiments.launch.opening import open_run
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
 from experiments.record.run_directory import RunDirectory
-from experiments.schema import paths
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 
@@ -107,7 +107,7 @@ def _prepare(arguments: list[str], configurations: Callable[[list[str]], list[Ru
             f"launch.devices={config.launch.devices} (command line): WORLD_SIZE says {ranks}; did you mean {ranks}?"
         )
     require_data(configs)
-    directory = RunDirectory.open_or_create(paths.RUNS, config)
+    directory = open_run(config)
     if local.is_done(directory, config):
         local.report(directory)
         return None

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from experiments.launch.opening import open_run
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
 from experiments.record.run_directory import RunDirectory
-from experiments.schema import paths
 from experiments.schema.budget import budget_of, stop_of
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
@@ -23,7 +23,7 @@ def run(config: RunConfig) -> int:
 
     Ctrl-C and SIGTERM end it at its next update, after a checkpoint.
     """
-    directory = RunDirectory.open_or_create(paths.RUNS, config)
+    directory = open_run(config)
     if is_done(directory, config):
         report(directory)
         return DONE

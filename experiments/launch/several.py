@@ -13,11 +13,11 @@ from rich.table import Table
 
 from experiments.launch import local
 from experiments.launch.jobs import Jobs, Run
+from experiments.launch.opening import open_run
 from experiments.launch.seed_batches import seed_batches
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE
 from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import publish
-from experiments.schema import paths
 from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
@@ -87,9 +87,9 @@ def _to_train(batches: list[list[Entry]], under_way: dict[Run, list[Entry]]) -> 
 
 def _open(entry: Entry) -> RunDirectory | None:
     try:
-        entry.directory = RunDirectory.open_or_create(paths.RUNS, entry.config)
+        entry.directory = open_run(entry.config)
     except UserError as error:
-        entry.outcome = "failed: its directory"
+        entry.outcome = "failed: its directory or its data"
         print(f"{entry.heading}\nerror: {error}", flush=True)
     return entry.directory
 

@@ -2,18 +2,21 @@
 
     runs/vit_small-adan-mini-1f2e3d4c5b6a-seed0/
         config.json            the resolved configuration
+        data.json              what its data were when it began (record.same_data)
         events.jsonl           what happened (record.events); events.tail-<n>.jsonl are ends cut off by a resume
         timing.jsonl           wall-clock time (record.timing)
         checkpoints/
         record.json            there when sealed (record.seal); record.partial-<update>.json are earlier ones
         lock                   held by the process that trains
 
-The name carries a digest of everything that changes the run's numbers, so the same command finds the same run.
+The name carries a digest of everything in the configuration that changes the run's numbers. Where data lie is not among
+it, so what was read stands in data.json: the same command on the same data finds the same run.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -23,7 +26,8 @@ from typing import Any
 from experiments.record.atomic import keep_beside, remove_leftovers, sync_folder, write_json
 from experiments.record.lock import Held, locked
 from experiments.record.provenance import code
-from experiments.schema.config import RunConfig
+from experiments.record.same_data import Description, differ, digests, in_words
+from experiments.schema.config import DataConfig, RunConfig
 from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.typed import from_dict, to_dict
@@ -43,6 +47,7 @@ class RunDirectory:
         self.path = Path(path)
         self.name = self.path.resolve().name
         self.config_path = self.path / "config.json"
+        self.data_path = self.path / "data.json"
         self.events_path = self.path / "events.jsonl"
         self.timing_path = self.path / "timing.jsonl"
         self.record_path = self.path / "record.json"
@@ -53,27 +58,34 @@ class RunDirectory:
             raise UserError(f"{self.path} is not a run directory: it has no config.json{near}")
 
     @classmethod
-    def open_or_create(cls, runs: Path, config: RunConfig) -> RunDirectory:
-        """The directory of the run that `config` describes, under `runs`: created, or found again.
+    def open_or_create(cls, runs: Path, config: RunConfig, data: Description | None = None) -> RunDirectory:
+        """The directory of the run that `config` describes on `data`, under `runs`: created, or found again. Without
+        `data` they are not compared.
 
-        The newest attempt is the run. `config.force` begins a new one (`<name>-attempt2`, 3, ...) only when the
-        newest is finished; before that it continues it, like the same command without `force`. A reopened,
+        The newest attempt of equal data is the run. `config.force` begins another (`<name>-attempt2`, 3, ...) beside
+        it, unless it was itself begun so and has not ended: the same command goes on with what it began. A reopened,
         unfinished run takes over those choices of `config` that change no number (devices, tracking, `stop_at`);
         the configuration it had is kept as `config.earlier-<n>.json`.
+
+        Raises UserError where there are attempts that trained, all of them on other data, and no `config.force`.
         """
         name = run_name(to_dict(config))
         try:
             runs.mkdir(parents=True, exist_ok=True)
             with locked(runs / ".lock", wait=True):
-                path, number = runs / name, 1
-                while (following := runs / f"{name}-attempt{number + 1}").exists():
-                    path, number = following, number + 1
-                if config.force and path.exists() and _adopt(path, config).status() == "finished":
-                    path = following
+                attempts, path = [], runs / name
+                while path.exists():
+                    attempts.append(path)
+                    path = runs / f"{name}-attempt{len(attempts) + 1}"
+                own = [attempt for attempt in attempts if not _is_of_other_data(attempt, data)]
+                if own and not (config.force and not _was_begun_by_force_and_goes_on(own[-1])):
+                    path = own[-1]
+                elif not config.force and (begun := [cls(other) for other in attempts if cls(other).status() != "new"]):
+                    raise UserError(_two_data(begun[-1], config, data or {}))
                 if not path.exists():
                     path.mkdir()
                     sync_folder(runs)
-                return _adopt(path, config)
+                return _adopt(path, config, data)
         except OSError as error:
             raise UserError(f"the run cannot have its directory under {runs}: {error.strerror or error}") from error
 
@@ -90,6 +102,24 @@ class RunDirectory:
         if not isinstance(tree, dict):
             raise UserError(f"{self.config_path} is damaged: it holds no JSON object")
         return tree
+
+    def identity(self) -> Description | None:
+        """What the run's data were when it began, as data.json says; None for a run of code that kept none."""
+        try:
+            found = json.loads(self.data_path.read_bytes())
+            if not isinstance(found, dict):
+                raise ValueError("it holds no JSON object")
+            return found
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise UserError(
+                f"{self.data_path} is damaged ({error}); move it away, and the run counts as one of the data given"
+            ) from error
+
+    def data(self) -> Description | None:
+        """The same, or else what the run's record says of its data; None where nothing does."""
+        return self.identity() or (self.record() or {}).get("data")
 
     def record(self) -> dict[str, Any] | None:
         """The sealed record as it stands in record.json, None when the run has none yet."""
@@ -128,20 +158,66 @@ class RunDirectory:
             raise UserError(message) from None
 
 
-def _adopt(path: Path, config: RunConfig) -> RunDirectory:
-    """Make `path`, which exists, the directory of `config`; its config.json may be missing (killed before)."""
+def _is_of_other_data(attempt: Path, data: Description | None) -> bool:
+    """Whether an attempt is known to be of other data than `data`. One whose creation was cut short is of none."""
+    if data is None or not (attempt / "config.json").exists():
+        return False
+    theirs = RunDirectory(attempt).data()
+    return theirs is not None and differ(theirs, data)
+
+
+def _was_begun_by_force_and_goes_on(attempt: Path) -> bool:
+    if not (attempt / "config.json").exists():
+        return True
+    directory = RunDirectory(attempt)
+    return bool(directory.config_tree().get("force")) and directory.status() not in ("finished", "diverged")
+
+
+def _two_data(begun: RunDirectory, config: RunConfig, data: Description) -> str:
+    theirs, there = begun.data() or {}, begun.config().data
+    return (
+        f"run {begun.name} was begun on {in_words(theirs, data, _place(there))}, and this command reads "
+        f"{in_words(data, theirs, _place(config.data))}: give the data that it was begun on, or begin another attempt "
+        "beside it with force=true; after that the same command without force finds the attempt of the data it reads"
+    )
+
+
+def _place(data: DataConfig) -> str | None:
+    return f"data.hub={data.hub}" if data.hub else f"data.root={data.root}" if data.root else None
+
+
+def _adopt(path: Path, config: RunConfig, data: Description | None) -> RunDirectory:
+    """Make `path`, which exists, the directory of `config` on `data`; config.json may be missing (killed before)."""
     config_path, tree = path / "config.json", to_dict(config)
     if not config_path.exists():
+        if data is not None:
+            write_json(path / "data.json", data)
         write_json(config_path, tree)
     directory = RunDirectory(path)
-    before = directory.config_tree()
+    before, status = directory.config_tree(), directory.status()
     if (config_digest(before), before.get("seed")) != (config_digest(config), config.seed):
         raise UserError(f"{config_path} was altered: it no longer describes {path.name}. Move the directory away")
-    if before != tree and directory.status() != "finished":
+    tree["force"] = before.get("force", False)  # how the attempt began
+    unknown = data is not None and not directory.data_path.exists()
+    if unknown and status != "new" and _place(config.data) and not _comparable(directory.data(), data):
+        print(
+            f"run {path.name} was begun by code that did not keep what it read: it is taken to be of "
+            f"{in_words(data or {}, {}, _place(config.data))}",
+            file=sys.stderr,
+        )
+    if status != "finished" and (before != tree or unknown):
         try:
             with locked(path / "lock"):
-                keep_beside(path, (f"config.earlier-{number}.json" for number in count(1)), config_path.read_bytes())
-                write_json(config_path, tree)
+                if unknown:
+                    write_json(directory.data_path, data)
+                if before != tree:
+                    earlier = (f"config.earlier-{number}.json" for number in count(1))
+                    keep_beside(path, earlier, config_path.read_bytes())
+                    write_json(config_path, tree)
         except Held:
             pass  # the caller learns who holds it when it wants to hold it itself
     return directory
+
+
+def _comparable(one: Description | None, other: Description | None) -> bool:
+    return one is not None and other is not None and bool(digests(one).keys() & digests(other).keys())

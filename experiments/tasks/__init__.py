@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments import data, environments
-from experiments.data.glue import missing as missing_glue_data  # `glue` here is the task's module
+from experiments.data.glue import identity as identity_of_glue_data  # `glue` here is the task's module
+from experiments.data.glue import missing as missing_glue_data
 from experiments.data.subwords import documents
 from experiments.record.parent import missing_weights
 from experiments.schema.errors import UserError, suggestion
@@ -53,3 +54,19 @@ def missing(config: RunConfig) -> str | None:
     if config.task == "glue":
         return missing_glue_data(config.data, config.glue.name) or missing_weights(config)
     return data.missing(config.data)
+
+
+def data_identity(config: RunConfig) -> dict[str, Any]:
+    """What the run would read, by its contents (`experiments.record.same_data`). Imports no torch; takes as long as to
+    look at every file, and where they were never read before, to read them.
+
+    Raises UserError when data are missing or cannot be read.
+    """
+    if config.task == "ppo":
+        environments.check(config.ppo.game, config.ppo.engine)
+        return {"name": "mujoco", **environments.identity(config.ppo.game, config.ppo.engine)}
+    if config.task == "masked_language_modelling":
+        return documents.identity(config.data)
+    if config.task == "glue":
+        return identity_of_glue_data(config.data, config.glue.name)
+    return data.identity(config.data)

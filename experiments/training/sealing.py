@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from experiments import optimizers
+from experiments.record.same_data import with_what_was_loaded
 from experiments.record.seal import seal
 from experiments.training import memory
 from experiments.training.batched_seeds import Member, together
@@ -32,7 +33,7 @@ class Sealer:
             status=status,
             progress=progress,
             parameters_digest=digest,
-            data=self._manifest.result(),
+            data=with_what_was_loaded(member[1].identity() or {}, self._manifest.result()),
             optimizer=optimizers.describe(self._optimizer),
             threads=torch.get_num_threads(),
             split={

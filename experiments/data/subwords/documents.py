@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from experiments.data import hub, reviews
+from experiments.data import contents, hub, reviews
 from experiments.data.text import movie_reviews
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import DataError, UserError
@@ -23,8 +24,8 @@ SENTENCE_END = re.compile(r"(?<=[.!?])(?=\s)|(?<=[.!?][\"')])(?=\s)|(?<=\n)")
 
 @dataclass(frozen=True)
 class Documents:
-    """`read` yields the documents, the same each time; `key` names them before they are read (files with sizes and
-    times, a revision of the hub): what was prepared under another key is prepared again."""
+    """`read` yields the documents, the same each time; `key` names them before they are read (the contents of files, a
+    revision of the hub): what was prepared under another key is prepared again."""
 
     name: str
     source: str
@@ -38,14 +39,25 @@ def load(config: DataConfig) -> Documents:
         raise UserError(problem)
     if config.name == REVIEWS:
         return Documents(
-            REVIEWS, reviews.SOURCE, f"{movie_reviews.SHA256} but for {reviews.HELD_OUT}", reviews.not_held_out
+            REVIEWS, movie_reviews.SOURCE, f"{movie_reviews.SHA256} but for {reviews.HELD_OUT}", reviews.not_held_out
         )
     if config.hub:
         return _from_hub(config)
     files = _files(Path(config.root or ""))
-    facts = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-    key = sha256("\n".join([str(Path(config.root or "").resolve()), *facts]).encode()).hexdigest()
-    return Documents(config.name, f"{len(files)} text files", key, lambda: _from_files(files))
+    return Documents(config.name, _source(config), _contents(config).digest, lambda: _from_files(files))
+
+
+def identity(config: DataConfig) -> dict[str, Any]:
+    """What `load` would read, by its contents. Raises UserError when something is missing or cannot be read."""
+    if problem := missing(config):
+        raise UserError(problem)
+    if config.name == REVIEWS:
+        return contents.identity(REVIEWS, movie_reviews.SOURCE, movie_reviews.SHA256, f"bytes of {movie_reviews.FILE}")
+    if config.hub:
+        digest, covers = contents.of_tables([_table(config)], [TEXT_COLUMN], config)
+        return contents.identity(config.name, _source(config), digest, covers)
+    found = _contents(config)
+    return contents.identity(config.name, _source(config), found.digest, found.covers)
 
 
 def missing(config: DataConfig) -> str | None:
@@ -69,6 +81,18 @@ def missing(config: DataConfig) -> str | None:
 def sentences(document: str) -> list[str]:
     """The sentences of a document; put together again they are the document."""
     return [piece for piece in SENTENCE_END.split(document) if piece]
+
+
+def _source(config: DataConfig) -> str:
+    if config.hub:
+        return f"Hugging Face data set {hub.shown_name(config)}"
+    return f"{len(_files(Path(config.root or '')))} text files"
+
+
+def _contents(config: DataConfig) -> contents.Contents:
+    root = Path(config.root or "")
+    names = [os.fsencode(file.relative_to(root)) for file in _files(root)]
+    return contents.of_files([(root.resolve(), names)], config, named=False)
 
 
 def _files(root: Path) -> list[Path]:
@@ -108,13 +132,17 @@ def _lines_of_json(file: Path, lines: Iterator[str]) -> Iterator[str]:
 
 
 def _from_hub(config: DataConfig) -> Documents:
-    splits = hub.tables(config)
-    if "train" not in splits or TEXT_COLUMN not in splits["train"].column_names:
-        columns = {name: split.column_names for name, split in splits.items()}
-        raise UserError(f"data.hub={config.hub} has {columns}, but needs a split train with a column {TEXT_COLUMN}")
-    table = splits["train"]
+    table = _table(config)
 
     def read() -> Iterator[str]:
         return (text for row in table if (text := row[TEXT_COLUMN].strip()))
 
-    return Documents(config.name, f"Hugging Face data set {hub.shown_name(config)}", table._fingerprint, read)
+    return Documents(config.name, _source(config), table._fingerprint, read)
+
+
+def _table(config: DataConfig) -> Any:
+    splits = hub.tables(config)
+    if "train" not in splits or TEXT_COLUMN not in splits["train"].column_names:
+        columns = {name: split.column_names for name, split in splits.items()}
+        raise UserError(f"data.hub={config.hub} has {columns}, but needs a split train with a column {TEXT_COLUMN}")
+    return splits["train"]

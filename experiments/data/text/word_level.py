@@ -7,12 +7,13 @@ file is known, the text must have it.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.data import hub
+from experiments.data import contents, hub
 from experiments.data.text.corpus import SPLITS, Corpus, encode
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
@@ -71,12 +72,28 @@ def load(config: DataConfig) -> Corpus:
     known = CORPORA[config.name]
     if config.hub:
         table = hub.tables(config)
-        place, lines = f"Hugging Face data set {hub.shown_name(config)}", {s: _rows(table, s, config) for s in SPLITS}
+        lines = {split: _rows(table, split, config) for split in SPLITS}
     else:
         files = _files(config)
-        place, lines = f"folder {Path(config.root or '').name}", {s: _lines(files[s]) for s in SPLITS}  # type: ignore[arg-type]
+        lines = {split: _lines(files[split]) for split in SPLITS}  # type: ignore[arg-type]
+    place = _source(config)
     texts = {split: _verified(lines[split], known, split, f"{config.name}: {place}") for split in SPLITS}
     return encode(config.name, place, texts)
+
+
+def identity(config: DataConfig) -> dict[str, Any]:
+    """What `load` would read, by its contents; of a corpus whose digests are all known, those: it is held to them."""
+    known, files = CORPORA[config.name], [path for path in _files(config).values() if path is not None]
+    source = _source(config)
+    if known.digests.keys() == set(SPLITS):
+        return contents.identity(config.name, source, "-".join(known.digests.values()), "published texts")
+    if config.hub:
+        table = hub.tables(config)
+        texts = [_table(table, split, config) for split in SPLITS]
+        digest, covers = contents.of_tables([rows for rows, _ in texts], [texts[0][1]], config)
+        return contents.identity(config.name, source, digest, covers)
+    found = contents.of_files([(path.parent, [os.fsencode(path.name)]) for path in files], config, named=False)
+    return contents.identity(config.name, source, found.digest, found.covers)
 
 
 def missing(config: DataConfig) -> str | None:
@@ -111,8 +128,18 @@ def _lines(path: Path) -> Iterator[list[str]]:
         raise UserError(f"cannot read {path}: {error}") from error
 
 
+def _source(config: DataConfig) -> str:
+    return f"Hugging Face data set {hub.shown_name(config)}" if config.hub else f"folder {Path(config.root or '').name}"
+
+
 def _rows(table: Any, split: str, config: DataConfig) -> Iterator[list[str]]:
     """The same of a table of the hub, one line a row."""
+    rows, column = _table(table, split, config)
+    return (row.split() for row in rows[column])
+
+
+def _table(table: Any, split: str, config: DataConfig) -> tuple[Any, str]:
+    """The rows of a split, and their column of text."""
     names = [name for name in (split, "validation" if split == "valid" else split) if name in table]
     if not names:
         raise UserError(f"data.hub={config.hub} has splits {sorted(table)}, but needs {split}")
@@ -120,7 +147,7 @@ def _rows(table: Any, split: str, config: DataConfig) -> Iterator[list[str]]:
     texts = [name for name, kind in rows.features.items() if getattr(kind, "dtype", None) == "string"]
     if len(texts) != 1:
         raise UserError(f"data.hub={config.hub} has columns {sorted(rows.features)}, but needs one of text")
-    return (row.split() for row in rows[texts[0]])
+    return rows, texts[0]
 
 
 def _verified(lines: Iterator[list[str]], known: Published, split: str, where: str) -> Iterator[list[str]]:
