@@ -15,6 +15,7 @@ from typing import Any
 from experiments.launch import local
 from experiments.launch.opening import open_run
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
+from experiments.record.publishing import require_results
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
@@ -111,6 +112,7 @@ def _prepare(arguments: list[str], configurations: Callable[[list[str]], list[Ru
     if local.is_done(directory, config):
         local.report(directory)
         return None
+    require_results()
     print(f"{local.title(config)}\nrun: {directory.path}", flush=True)
     return directory
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from experiments.launch.opening import open_run
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
+from experiments.record.publishing import require_results
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.budget import budget_of, stop_of
 from experiments.schema.config import RunConfig
@@ -27,6 +28,7 @@ def run(config: RunConfig) -> int:
     if is_done(directory, config):
         report(directory)
         return DONE
+    require_results()
     print(f"{title(config)}\nrun: {directory.path}", flush=True)
     with graceful_signals() as stop:
         status = train(directory.path)
@@ -71,13 +73,25 @@ def is_done(directory: RunDirectory, config: RunConfig) -> bool:
 
 
 def report(directory: RunDirectory) -> None:
-    """Print the verdict of a sealed run; the last line is `record: <path>`."""
-    from experiments.record.seal import load_record, publish
+    """Print the verdict of a sealed run; the last line is `record: <path>`. Raises UserError for a damaged record of
+    which there is no sound copy."""
+    from experiments.record.seal import load_record
     from experiments.verdict.block import verdict_block
 
-    publish(directory)  # again, in case a kill came between sealing and copying
-    print(verdict_block(load_record(directory.record_path)))
-    print(f"record: {directory.record_path}", flush=True)
+    record = published(directory)
+    print(verdict_block(load_record(record)))
+    print(f"record: {record}", flush=True)
+
+
+def published(directory: RunDirectory) -> Path:
+    """Publish a sealed run, again in case a kill came between sealing and copying; tell what became of that where it is
+    not the usual. Returns the record that verifies, or raises UserError."""
+    from experiments.record.publishing import publish
+
+    publication = publish(directory)
+    if publication.remark:
+        print(f"warning: {publication.remark}", file=sys.stderr, flush=True)
+    return publication.record
 
 
 def title(config: RunConfig) -> str:

@@ -16,8 +16,8 @@ from experiments.launch.jobs import Jobs, Run
 from experiments.launch.opening import open_run
 from experiments.launch.seed_batches import seed_batches
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE
+from experiments.record.publishing import require_results
 from experiments.record.run_directory import RunDirectory
-from experiments.record.seal import publish
 from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
@@ -73,13 +73,13 @@ def _to_train(batches: list[list[Entry]], under_way: dict[Run, list[Entry]]) -> 
         for entry, directory in opened:
             print(entry.heading, end="", flush=True)
             if outcome := ended[entry.heading]:
-                entry.outcome = outcome
-                publish(directory)  # in case a kill came between sealing and copying
-                print(f": {outcome}\nrecord: {directory.record_path}", flush=True)
+                print(f": {outcome}", flush=True)
+                _publish(entry, directory, outcome)
             else:
                 print(f"\nrun: {directory.path}", flush=True)
         left = [(entry, directory) for entry, directory in opened if not ended[entry.heading]]
         if left:
+            require_results()
             run = tuple(directory.path for _, directory in left)
             under_way[run] = [entry for entry, _ in left]
             yield run
@@ -105,10 +105,13 @@ def _ended(entry: Entry, status: int) -> None:
     assert entry.directory is not None
     if status == DONE or local.is_done(entry.directory, entry.config):
         entry.outcome = "done"
-        local.report(entry.directory)
+        try:
+            local.report(entry.directory)
+        except UserError as error:
+            _record_is_damaged(entry, error)
     elif entry.directory.status() == "diverged":
-        entry.outcome = DIVERGED
         print(f"error: {local.title(entry.config)}: {DIVERGED}", file=sys.stderr, flush=True)
+        _publish(entry, entry.directory, DIVERGED)
     elif status == REQUEUE:
         entry.outcome = "stopped after a checkpoint"
     else:
@@ -116,6 +119,20 @@ def _ended(entry: Entry, status: int) -> None:
         log = entry.directory.path / "output.log"
         where = f"; its output is in {log}" if log.exists() else ""
         print(f"error: {local.title(entry.config)} {entry.outcome}{where}", file=sys.stderr, flush=True)
+
+
+def _publish(entry: Entry, directory: RunDirectory, outcome: str) -> None:
+    """Note the outcome of a run that has ended, and see to its published record."""
+    entry.outcome = outcome
+    try:
+        print(f"record: {local.published(directory)}", flush=True)
+    except UserError as error:
+        _record_is_damaged(entry, error)
+
+
+def _record_is_damaged(entry: Entry, error: UserError) -> None:
+    entry.outcome = "failed: its record is damaged"
+    print(f"error: {error}", file=sys.stderr, flush=True)
 
 
 def _summarise(entries: list[Entry]) -> None:

@@ -130,7 +130,10 @@ class RunDirectory:
             record["status"]
             return record
         except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{self.record_path} is damaged ({error}); move it away to seal the run again") from error
+            raise UserError(
+                f"{self.record_path} is damaged ({error}); put its copy of "
+                f"results/records/{self.name} in its place, or move it away to seal the run again"
+            ) from error
 
     def status(self) -> str:
         """`finished`, `partial` or `diverged` as its record says; without a record `unfinished`, or `new` before any
