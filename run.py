@@ -2,52 +2,59 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from typing import TYPE_CHECKING
 
-from experiments.launch import joined
-from experiments.schema.config import RunConfig
+from experiments.launch import surroundings
 from experiments.schema.errors import UserError
+
+if TYPE_CHECKING:
+    from experiments.schema.config import RunConfig
 
 
 def main(arguments: list[str]) -> int:
     """Compose, check, dispatch. Returns 0, 1 (a run failed), 2 (a user's mistake), 75 (requeue) or 130 (Ctrl-C)."""
-    trains = False
     try:
-        if not arguments or {"-h", "--help", "help"} & set(arguments):
-            from experiments.launch import listing
-
-            return listing.show()
-        if "--optimizers" in arguments:
-            from experiments.launch import listing
-
-            return listing.show_optimizers()
-        if joined.is_rank():
-            return joined.run(arguments, configurations)
-        from experiments.schema.overrides import parse
-        from experiments.schema.study_points import ask_for_a_study
-
-        points = parse(arguments)
-        trains = points[0].choices.get("launch") != "plan"
-        if ask_for_a_study(points):
-            from experiments.launch import stages
-
-            status = stages.run(points)
-        else:
-            from experiments.launch.dispatch import dispatch
-
-            status = dispatch(configurations(arguments))
-        print(end="", flush=True)
-        return status
+        status, trains = _answer(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # who reads our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails again, at its exit
-        return 1 if trains else 0
     except KeyboardInterrupt:
         print("interrupted; the same command again goes on from the last checkpoint", file=sys.stderr)
         return 130
+    lost = surroundings.lost_output()
+    if trains or lost is None or isinstance(lost, BrokenPipeError):  # who reads, such as `head`, has seen enough
+        return status
+    print(f"error: standard output could not be written: {lost.strerror}", file=sys.stderr)
+    return 1
+
+
+def _answer(arguments: list[str]) -> tuple[int, bool]:
+    """The exit status, and whether records say what standard output said."""
+    if not arguments or {"-h", "--help", "help"} & set(arguments):
+        from experiments.launch import listing
+
+        return listing.show(), False
+    if "--optimizers" in arguments:
+        from experiments.launch import listing
+
+        return listing.show_optimizers(), False
+    from experiments.launch import joined
+
+    if joined.is_rank():
+        return joined.run(arguments, configurations), True
+    from experiments.schema.overrides import parse
+    from experiments.schema.study_points import ask_for_a_study
+
+    points = parse(arguments)
+    trains = points[0].choices.get("launch") != "plan"
+    if ask_for_a_study(points):
+        from experiments.launch import stages
+
+        return stages.run(points), trains
+    from experiments.launch.dispatch import dispatch
+
+    return dispatch(configurations(arguments)), trains
 
 
 def configurations(arguments: list[str]) -> list[RunConfig]:
@@ -63,4 +70,5 @@ def configurations(arguments: list[str]) -> list[RunConfig]:
 
 
 if __name__ == "__main__":
+    surroundings.settle()  # before anything that takes time is imported
     sys.exit(main(sys.argv[1:]))

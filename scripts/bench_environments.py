@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+import checkout  # noqa: F401
 import mujoco
 import numpy as np
 from mujoco.rollout import Rollout

@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import checkout  # noqa: F401
 import numpy as np
 import torch
 from plain_lstm import PlainTrainer

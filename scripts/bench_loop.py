@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import checkout  # noqa: F401
 import torch
 
 from experiments import optimizers, tasks

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import checkout  # noqa: F401
 import torch
 from torch import Tensor
 

@@ -24,6 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401
 import torch
 from ppo_trainers import PARTS, PHYSICS, STEPS, PlainTrainer, StableBaselines3, Suite
 

@@ -19,9 +19,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-sys.path.insert(0, str(Path.cwd()))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+import checkout  # noqa: F401
 import torch
 
 from experiments.conformance.checks import check
@@ -35,6 +33,7 @@ from experiments.schema.errors import UserError
 
 
 def main() -> int:
+    sys.path.append(str(Path.cwd()))  # where --optimizer's module may lie
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--optimizer", metavar="SPEC", help="module:Class or a name of the registry")
     parser.add_argument("--settings", nargs="+", default=[], metavar="KEY=VALUE", help="its hyper-parameters")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+import checkout  # noqa: F401
+
 from experiments.report import study
 from experiments.report.tables import make_tables
 from experiments.schema.errors import UserError

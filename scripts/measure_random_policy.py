@@ -9,6 +9,7 @@ import argparse
 import sys
 from typing import Any
 
+import checkout  # noqa: F401
 import yaml
 
 from experiments.environments import names, random_policy

@@ -9,6 +9,7 @@ it, so its symbols are found in torch's, and there are never two pools of thread
 compiler knows no OpenMP, the kernel runs on one thread.
 
 Environment: `CXX` names the compiler, `ADAN_CACHE_DIR` the cache (default: `adan` in `XDG_CACHE_HOME` or ~/.cache).
+A cache from which nothing may be run (mounted noexec) gives way to a folder for temporary files.
 """
 
 from __future__ import annotations
@@ -82,9 +83,18 @@ def _loaded(source: Path, compiler: list[str], openmp: str) -> ctypes.CDLL:
 
 
 def _compiler() -> list[str] | None:
-    """The first compiler that is there, as a command; `CXX` may carry arguments."""
-    candidates = [shlex.split(os.environ.get("CXX", "")), *([name] for name in COMPILERS)]
-    return next(([found, *rest] for name, *rest in filter(None, candidates) if (found := shutil.which(name))), None)
+    """The first compiler that is there, as a command; `CXX` may carry arguments. Says so where `CXX` is none."""
+    asked = os.environ.get("CXX", "")
+    try:
+        command = shlex.split(asked)
+    except ValueError:  # a quote without its end
+        command = [asked]
+    candidates = [command, *([name] for name in COMPILERS)]
+    found = next(([path, *rest] for name, *rest in filter(None, candidates) if (path := shutil.which(name))), None)
+    if command and (found is None or shutil.which(command[0]) is None):
+        instead = f"{found[0]} is used" if found else "and there is no other compiler"
+        print(f"adan: CXX={asked} is no program on the PATH: {instead}", file=sys.stderr)
+    return found
 
 
 def _openmp_is_loaded() -> bool:
@@ -107,6 +117,8 @@ def _kept_or_built(source: Path, compiler: list[str], openmp: str, keep: bool) -
     errors = []
     for folder in folders:
         try:
+            if _forbids_running(folder):
+                raise PermissionError(f"{folder} is on a file system from which nothing may be run (noexec)")
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not _is_ours(folder):
                 raise PermissionError(f"others may write to {folder}")
@@ -131,6 +143,8 @@ def _build(source: Path, compiler: list[str], openmp: str, scratch: Path, target
             _output_of([*compiler, *FLAGS, *cpu, openmp, "-c", str(source), "-o", str(object_file)])
             undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
             _output_of([*compiler, "-shared", *undefined, str(object_file), "-o", str(built), "-lm"])
+            if not built.exists():
+                raise KernelUnavailable(f"{compiler[0]} made no library: is it a C++ compiler?")
         except KernelUnavailable as error:
             errors.append(str(error))
             continue
@@ -147,7 +161,9 @@ def _build(source: Path, compiler: list[str], openmp: str, scratch: Path, target
 def _output_of(command: list[str]) -> str:
     """What `command` printed. KernelUnavailable with its first error where it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_COMPILE)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS_TO_COMPILE
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise KernelUnavailable(f"{command[0]} cannot be run: {error}") from error
     if done.returncode != 0:
@@ -158,12 +174,24 @@ def _output_of(command: list[str]) -> str:
 
 def _cache_folders() -> Iterator[Path]:
     """Where builds may be kept, best first: the cache, or a folder of this user's own for temporary files."""
+    temporary = Path(tempfile.gettempdir()) / f"adan-{os.getuid()}"
     if chosen := os.environ.get("ADAN_CACHE_DIR"):
         yield Path(chosen)
+        if _forbids_running(Path(chosen)):
+            yield temporary
         return
     with suppress(RuntimeError):  # no home directory
         yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adan"
-    yield Path(tempfile.gettempdir()) / f"adan-{os.getuid()}"
+    yield temporary
+
+
+def _forbids_running(folder: Path) -> bool:
+    """Whether `folder`, or where it would be created, is on a file system that is mounted noexec."""
+    there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), folder)
+    try:
+        return bool(os.statvfs(there).f_flag & getattr(os, "ST_NOEXEC", 0))
+    except OSError:
+        return False
 
 
 def _may_be_loaded(path: Path) -> bool:
@@ -177,7 +205,8 @@ def _may_be_loaded(path: Path) -> bool:
 def _is_ours(path: Path) -> bool:
     found = path.stat()
     trusted = found.st_uid in (os.getuid(), 0) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return trusted or "ADAN_CACHE_DIR" in os.environ
+    chosen = os.environ.get("ADAN_CACHE_DIR")
+    return trusted or (bool(chosen) and path.absolute().is_relative_to(Path(chosen or "").absolute()))
 
 
 def _digest(path: Path) -> str:

@@ -22,7 +22,7 @@ from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.images import ArrayImages, Images
 from experiments.data.streams import derive
 from experiments.data.updates import UpdateSamples
-from experiments.schema.errors import UserError
+from experiments.schema.errors import Accident, UserError
 
 Pixels = tuple[Tensor, Tensor]  # uint8 [n, channels, height, width], labels int64 [n]
 
@@ -122,6 +122,10 @@ def read_ahead(
             if isinstance(answer, UserError):
                 raise answer
             yield answer
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise Accident(f"a process that reads data was killed, for want of memory? ({error})") from error
     finally:
         _end(answers)
 
@@ -159,14 +163,15 @@ def _stop_workers() -> None:
 
 
 def _live_as_long_as_the_run(_worker: int) -> None:
-    """A SIGTERM or Ctrl-C that reaches all processes of a run must not take the workers from under its last
+    """A SIGTERM, SIGHUP or Ctrl-C that reaches all processes of a run must not take the workers from under its last
     updates, evaluation and checkpoint. When the run is gone, even by SIGKILL, they go, too.
 
     torch's own watchdog looks at the parent's id, and a worker that a fork server started (the default from Python
     3.14 on) has the server for a parent.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     run = multiprocessing.parent_process()
     if run is not None:
         threading.Thread(target=_leave_after, args=(run.sentinel,), daemon=True).start()

@@ -54,6 +54,9 @@ def make(game: str, engine: str, seeds: Sequence[int], threads: int = 1) -> Vect
     (with what to install), and when threads are asked of an engine that has none.
     """
     check(game, engine)
+    from experiments.environments import simulator
+
+    simulator.load_mujoco()
     if engine == "gymnasium":
         from experiments.environments.looped import LoopedEnvironment
 

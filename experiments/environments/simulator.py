@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,10 +42,24 @@ def identity(game: str, engine: str) -> dict[str, str]:
     return {"engine": engine, "engine_version": version(engine), **versions(), "environment_id": f"{game}-v4"}
 
 
+def load_mujoco() -> Any:
+    """The package mujoco. At its first import it looks for what MUJOCO_GL names, and fails where that is not to be had;
+    nothing here renders, so it is told to look for nothing. Who renders imports it before."""
+    if "mujoco" in sys.modules:
+        return sys.modules["mujoco"]
+    asked = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = "disable"
+    try:
+        return import_module("mujoco")
+    finally:
+        del os.environ["MUJOCO_GL"]
+        if asked is not None:
+            os.environ["MUJOCO_GL"] = asked
+
+
 def load_model(file_name: str) -> Any:
     """Compile the MjModel of one of gymnasium's model files."""
-    import mujoco
-
+    mujoco = load_mujoco()
     spec = find_spec("gymnasium")
     assert spec is not None and spec.origin is not None
     path = Path(spec.origin).parent / "envs" / "mujoco" / "assets" / file_name
@@ -56,7 +73,7 @@ def quiet_compiler() -> Iterator[None]:
 
     mujoco would print it and write it into a file MUJOCO_LOG.TXT of the working directory.
     """
-    import mujoco
+    mujoco = load_mujoco()
 
     def tell_others(message: str) -> None:
         if NOISE_OF_COMPILING not in message:

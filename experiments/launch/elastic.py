@@ -74,5 +74,7 @@ def _status(codes: list[int]) -> int:
             return status
     ended = all(code in (-signal.SIGTERM, DONE) for code in codes)
     if not ended:
-        print(f"error: ranks ended with {codes} (a negative number is the signal that killed one)", file=sys.stderr)
+        killed = ", ".join(sorted({signal.Signals(-code).name for code in codes if code < 0})) or codes
+        again = "the same command goes on from the last checkpoint"
+        print(f"error: ranks were killed ({killed}), for want of memory? {again}", file=sys.stderr)
     return REQUEUE if ended else FAILED

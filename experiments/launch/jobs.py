@@ -12,12 +12,15 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from experiments.launch import surroundings
 from experiments.launch.status import FAILED, REQUEUE
+from experiments.launch.surroundings import STOPPING
 from experiments.launch.threads import share_cores
 
 Run = Path | tuple[Path, ...]  # the directory of a run, or those of runs that train as one batch
@@ -47,7 +50,7 @@ class Child:
         except (EOFError, ConnectionResetError):
             self.process.join()
             code = self.process.exitcode or FAILED
-            return REQUEUE if code == -signal.SIGTERM else code
+            return REQUEUE if -code in STOPPING else code
 
     def terminate(self) -> None:
         """Ask the run to checkpoint and leave."""
@@ -113,17 +116,20 @@ class Jobs:
 def _serve(pipe: Connection, index: int, quiet: bool) -> None:
     """Main function of the `index`-th child, which takes the GPU of that number (modulo what is there).
 
-    Ctrl-C is the parent's to handle; SIGTERM between two runs ends the process.
+    Ctrl-C is the parent's to handle; SIGTERM or SIGHUP between two runs ends the process. When the parent is gone, even
+    by SIGKILL, the run under way checkpoints and leaves.
     """
+    surroundings.settle()
     os.environ["LOCAL_RANK"] = str(index)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_the_parent, daemon=True).start()
     from experiments.launch.local import train
 
     def leave(_number: int, _frame: object) -> None:
         sys.exit(REQUEUE)
 
     while True:
-        signal.signal(signal.SIGTERM, leave)
+        surroundings.handle_stops(leave)
         try:
             run = pipe.recv()
         except EOFError:
@@ -138,3 +144,10 @@ def _serve(pipe: Connection, index: int, quiet: bool) -> None:
             pipe.send(status)
         except OSError:  # the parent is gone
             return
+
+
+def _follow_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.launch import local
@@ -20,20 +22,68 @@ from experiments.record.run_directory import RunDirectory
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 
+HIGHEST_PORT = 65_535
+SECONDS_OF_SILENCE = 60
+
 
 def is_rank() -> bool:
-    """Whether this process is one of several ranks; `srun`'s description of them is put in torch's terms."""
+    """Whether this process is one of several ranks; `srun`'s description of them is put in torch's terms.
+
+    Raises UserError where the variables that say so are there by half, or make no sense.
+    """
     environment = os.environ
     if "RANK" not in environment and "SLURM_STEP_ID" in environment:
         environment.update(slurm_ranks(environment))
-    return int(environment.get("WORLD_SIZE", "1")) > 1 and "RANK" in environment
+    check_ranks(environment)
+    return int(environment.get("WORLD_SIZE", "1")) > 1
 
 
-def slurm_ranks(environment: Any) -> dict[str, str]:
-    """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT of a task that `srun` started."""
-    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST", "localhost")
+def check_ranks(environment: Mapping[str, str]) -> None:
+    """Raise UserError unless the variables of ranks are all there, or none that matters."""
+    way_out = "unset it to train without ranks, or let torchrun, srun or launch.devices=N set all of them"
+    world_size = _number(environment, "WORLD_SIZE", 1, way_out)
+    rank = _number(environment, "RANK", 0, way_out)
+    _number(environment, "LOCAL_RANK", 0, way_out)
+    if world_size is None and rank is not None:
+        raise UserError(f"RANK={rank} is set in the environment, but WORLD_SIZE is not: {way_out}")
+    if world_size is None or (world_size == 1 and not rank):
+        return
+    if rank is None:
+        raise UserError(f"WORLD_SIZE={world_size} is set in the environment, but RANK is not: {way_out}")
+    if rank >= world_size:
+        raise UserError(
+            f"RANK={rank} in the environment is none of WORLD_SIZE={world_size} ranks, which count from 0: {way_out}"
+        )
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        if not environment.get(name):
+            raise UserError(f"RANK={rank} is set in the environment, but {name} is not: {way_out}")
+    port = _number(environment, "MASTER_PORT", 1, way_out)
+    if port is not None and port > HIGHEST_PORT:
+        raise UserError(f"MASTER_PORT={port} in the environment is no port: at most {HIGHEST_PORT}; {way_out}")
+
+
+def _number(environment: Mapping[str, str], name: str, least: int, way_out: str) -> int | None:
+    text = environment.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise UserError(f"{name}={text!r} in the environment is not a number of at least {least}: {way_out}")
+    return int(text)
+
+
+def slurm_ranks(environment: Mapping[str, str]) -> dict[str, str]:
+    """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT of a task that `srun` started. Raises UserError where
+    what `srun` sets is there by half."""
+    step = f"SLURM_STEP_ID={environment['SLURM_STEP_ID']} is set in the environment"
+    way_out = "start run.py with srun, or unset SLURM_STEP_ID to train without ranks"
+    if "SLURM_PROCID" not in environment:
+        raise UserError(f"{step}, but SLURM_PROCID is not: {way_out}")
+    for name in ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_JOB_ID"):
+        _number(environment, name, 0, way_out)
+    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or "localhost"
     first = re.match(r"([^\[,]+)(?:\[(\w+))?", nodes)
-    assert first is not None
+    if first is None:
+        raise UserError(f"{step}, but {nodes!r} is no list of nodes: {way_out}")
     return {
         "RANK": environment["SLURM_PROCID"],
         "WORLD_SIZE": environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1")),
@@ -126,13 +176,27 @@ def _train(directory: RunDirectory) -> int:
 
 
 def _store():
-    """The key-value store that all ranks reach, at MASTER_ADDR and MASTER_PORT."""
+    """The key-value store that all ranks reach, at MASTER_ADDR and MASTER_PORT. Says whom it waits for where that takes
+    long; raises UserError where they do not come."""
+    from torch.distributed import DistError
     from torch.distributed.rendezvous import rendezvous
 
-    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
-    if missing:
-        raise UserError(f"RANK={os.environ['RANK']} is set in the environment, but {' and '.join(missing)} is not")
-    store, _, _ = next(iter(rendezvous("env://")))
+    rank, world_size = os.environ["RANK"], os.environ["WORLD_SIZE"]
+    place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    waits = (
+        f"rank {rank} of {world_size} waits at {place} for the others, as RANK, WORLD_SIZE, MASTER_ADDR and "
+        "MASTER_PORT in the environment say; unset them to train without ranks"
+    )
+    timer = threading.Timer(SECONDS_OF_SILENCE, print, [waits], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        store, _, _ = next(iter(rendezvous("env://")))
+    except (DistError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"rank {rank} of {world_size} found no other rank at {place}: {reason}") from error
+    finally:
+        timer.cancel()
     return store
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from experiments.launch.opening import open_run
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
+from experiments.launch.surroundings import handle_stops
 from experiments.record.publishing import require_results
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.budget import budget_of, stop_of
@@ -22,7 +23,7 @@ from experiments.schema.errors import UserError
 def run(config: RunConfig) -> int:
     """Train the run that `config` describes, unless it is done already, and print its verdict and record.
 
-    Ctrl-C and SIGTERM end it at its next update, after a checkpoint.
+    Ctrl-C, SIGTERM and SIGHUP end it at its next update, after a checkpoint.
     """
     directory = open_run(config)
     if is_done(directory, config):
@@ -108,9 +109,9 @@ class Stop:
 
 @contextmanager
 def graceful_signals() -> Iterator[Stop]:
-    """Make the first Ctrl-C a SIGTERM, and a SIGTERM that comes before training has begun an exit with 75.
+    """Make the first Ctrl-C a SIGTERM, and a SIGTERM or SIGHUP that comes before training has begun an exit with 75.
 
-    While a run trains, the loop (or torch elastic) has its own handler for SIGTERM.
+    While a run trains, the loop (or torch elastic) has its own handlers for those.
     """
     stop = Stop()
 
@@ -122,9 +123,9 @@ def graceful_signals() -> Iterator[Stop]:
     def on_terminate(_number: int, _frame: object) -> None:
         sys.exit(INTERRUPTED if stop.by_keyboard else REQUEUE)
 
-    before = signal.signal(signal.SIGINT, on_interrupt), signal.signal(signal.SIGTERM, on_terminate)
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, on_interrupt), **handle_stops(on_terminate)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before[0])
-        signal.signal(signal.SIGTERM, before[1])
+        for number, handler in before.items():
+            signal.signal(number, handler)

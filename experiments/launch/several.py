@@ -16,6 +16,7 @@ from experiments.launch.jobs import Jobs, Run
 from experiments.launch.opening import open_run
 from experiments.launch.seed_batches import seed_batches
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE
+from experiments.launch.surroundings import handle_stops
 from experiments.record.publishing import require_results
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.budget import budget_of
@@ -40,7 +41,7 @@ def run(configs: Sequence[RunConfig]) -> int:
     """Train every one of these different runs that is not done yet, `launch.jobs` processes at a time, and go on past
     those that fail.
 
-    Ctrl-C and SIGTERM let the runs under way checkpoint, and begin no other.
+    Ctrl-C, SIGTERM and SIGHUP let the runs under way checkpoint, and begin no other.
     """
     batches = [[Entry(config) for config in batch] for batch in seed_batches(configs)]
     under_way: dict[Run, list[Entry]] = {}
@@ -118,6 +119,7 @@ def _ended(entry: Entry, status: int) -> None:
         entry.outcome = f"killed by signal {-status}" if status < 0 else f"failed with status {status}"
         log = entry.directory.path / "output.log"
         where = f"; its output is in {log}" if log.exists() else ""
+        where += "; the same command goes on from its last checkpoint" if status < 0 else ""
         print(f"error: {local.title(entry.config)} {entry.outcome}{where}", file=sys.stderr, flush=True)
 
 
@@ -160,7 +162,7 @@ def _result(entry: Entry) -> str:
 
 @contextmanager
 def _stopped_by_signals(jobs: Jobs) -> Iterator[list[int]]:
-    """Turn SIGINT and SIGTERM into `jobs.stop()`; yields the signals that came, in order."""
+    """Turn SIGINT, SIGTERM and SIGHUP into `jobs.stop()`; yields the signals that came, in order."""
     came: list[int] = []
 
     def stop(number: int, _frame: object) -> None:
@@ -169,7 +171,7 @@ def _stopped_by_signals(jobs: Jobs) -> Iterator[list[int]]:
         came.append(number)
         jobs.stop()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, stop), **handle_stops(stop)}
     try:
         yield came
     finally:

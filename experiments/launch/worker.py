@@ -6,7 +6,9 @@ Of several run directories, which differ in their seed, it trains the runs as on
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -14,10 +16,11 @@ from pathlib import Path
 import torch
 
 from experiments import tasks
+from experiments.launch import surroundings
 from experiments.launch.status import DONE, FAILED, REQUEUE, USER_ERROR
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
-from experiments.schema.errors import DataError, UserError
+from experiments.schema.errors import Accident, DataError, UserError
 from experiments.training import parallel
 from experiments.training.divergence import NonFiniteLoss
 from experiments.training.loop import Outcome, train
@@ -26,6 +29,10 @@ from experiments.training.task import Part
 # Models of the mini scale and of PPO are so small that a second thread costs more than it brings: 16.9 against 18.8 ms
 # an update of mini ViT-S.
 THREADS_OF_SMALL_MODELS = 1
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# How gloo and NCCL say that the other end is gone.
+LOST_RANK = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset|refused)|Broken pipe", re.IGNORECASE)
 
 
 def run(*paths: Path) -> int:
@@ -39,6 +46,12 @@ def run(*paths: Path) -> int:
         if isinstance(error, DataError) or int(os.environ.get("RANK", "0")) == 0:
             print(f"error: {error}", file=sys.stderr)
         return USER_ERROR if isinstance(error, UserError) else FAILED
+    except (Accident, OSError, RuntimeError) as error:
+        sentence = _accident(error)
+        if not sentence:
+            raise
+        print(f"error: {sentence}; the same command goes on from the last checkpoint", file=sys.stderr, flush=True)
+        return FAILED
     return {"interrupted": REQUEUE, "diverged": FAILED}.get(outcome.status, DONE)
 
 
@@ -54,6 +67,17 @@ def _train(directories: list[RunDirectory]) -> Outcome:
         return train(config, directories[0], task, part, list(zip(configs, directories, strict=True))[1:])
 
 
+def _accident(error: Exception) -> str:
+    """What befell the run, where nothing in the run is at fault; empty for all else."""
+    if isinstance(error, Accident):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return f"{error.filename or 'a file of the run'} could not be written: {error.strerror}"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and LOST_RANK.search(str(error)):
+        return f"rank {os.environ['RANK']} lost another rank, which ended or was killed"
+    return ""
+
+
 def _follow_the_agent() -> None:
     """Under torch elastic: when the agent dies (killed, out of memory), receive SIGTERM, checkpoint and leave.
 
@@ -65,5 +89,6 @@ def _follow_the_agent() -> None:
 
 
 if __name__ == "__main__":
+    surroundings.settle()
     _follow_the_agent()
     sys.exit(run(*map(Path, sys.argv[1:])))

@@ -6,6 +6,7 @@ run but its two append-only logs is written this way, checkpoints included.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from experiments.record.canonical import plain
+
+# How file systems say that folders cannot be opened or synchronised there.
+NOT_FOR_FOLDERS = {errno.EINVAL, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOSYS, errno.ENOTSUP}
 
 
 @contextmanager
@@ -45,10 +49,19 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names created, renamed or removed in `folder` survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make names created, renamed or removed in `folder` survive a power loss, where the file system can (CIFS, vboxsf
+    and some of FUSE cannot, and see to it themselves or not at all)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in NOT_FOR_FOLDERS:
+            raise
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NOT_FOR_FOLDERS:
+            raise
     finally:
         os.close(descriptor)
 

@@ -7,13 +7,24 @@ where prepared data are kept.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+
+
+def _cache() -> Path:
+    """The folder for prepared data; for a user without a home directory one of their own for temporary files."""
+    if chosen := os.environ.get("ADAN_CACHE_DIR"):
+        return Path(os.path.expanduser(chosen)).resolve()  # which leaves a ~ that means nothing  # noqa: PTH111
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "adan"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"adan-{os.getuid()}"
+
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 RESULTS = Path(os.environ.get("ADAN_RESULTS", ROOT / "results")).resolve()
-_CACHES = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-CACHE = Path(os.environ.get("ADAN_CACHE_DIR") or _CACHES / "adan").expanduser()
+CACHE = _cache()
 RUNS = Path(os.environ.get("ADAN_RUNS", ROOT / "runs")).resolve()
 
 
