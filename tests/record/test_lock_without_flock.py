@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,7 @@ def test_who_holds_it_is_named_and_a_released_one_is_free(tmp_path: Path, no_flo
     for _ in range(2):
         with (
             locked(tmp_path / "lock"),
-            pytest.raises(Held, match=f"process {os.getpid()} on .* remove that file"),
+            pytest.raises(Held, match=f"process {os.getpid()} on .*remove that file"),
             locked(tmp_path / "lock"),
         ):
             pass
@@ -95,7 +96,7 @@ def test_folders_that_cannot_be_synchronised_are_passed_over(tmp_path: Path, mon
     fsync = os.fsync
 
     def of_files(descriptor: int) -> None:
-        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise OSError(number, os.strerror(number))
         fsync(descriptor)
 
