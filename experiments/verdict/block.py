@@ -13,7 +13,7 @@ from experiments.verdict.cells import cells_of, runs_of, stages_of
 from experiments.verdict.curves import on_track, released_for
 from experiments.verdict.judge import NOT_COMPARABLE, judge
 from experiments.verdict.records import overrides, sealed_records, with_record
-from experiments.verdict.reported import find_reported, load_reported
+from experiments.verdict.reported import load_reported, reported_for
 from experiments.verdict.standing import standing
 
 WIDTH = 110
@@ -59,7 +59,7 @@ def _verdicts(record: dict[str, Any], known: list[dict[str, Any]]) -> list[str]:
         ]
     lines, numbers = [], load_reported()
     for table, cell in cells:
-        reported = find_reported(numbers, cell.reported, f"configs/table/{table.name}.yaml")
+        reported = reported_for(numbers, cell, table.name)
         verdict = judge(runs_of(cell, known), cell, reported)
         lines.append(f"verdict: {verdict.text}")
         lines += [f"assumed: {'; '.join(verdict.assumptions)}"] if verdict.assumptions else []
