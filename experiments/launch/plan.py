@@ -23,10 +23,12 @@ from experiments.schema.typed import to_dict
 
 @dataclass(frozen=True)
 class Plan:
-    """One run in numbers. Epochs include the cool-down; memory is in bytes, without activations."""
+    """One run in numbers. Epochs include the cool-down; memory is in bytes, without activations. Of the parameters in
+    `shapes` those that are not `trained` have no gradient and no optimizer state."""
 
     config: RunConfig
     shapes: Mapping[str, Shape]
+    trained: Mapping[str, Shape]
     epochs: Epochs
     micro_batch: int
     accumulation: int
@@ -35,6 +37,10 @@ class Plan:
     @property
     def n_parameters(self) -> int:
         return sum(map(math.prod, self.shapes.values()))
+
+    @property
+    def n_trained_parameters(self) -> int:
+        return sum(map(math.prod, self.trained.values()))
 
     @property
     def n_layer_parameters(self) -> int | None:
@@ -58,8 +64,8 @@ class Plan:
         """Bytes on each rank, by what they are for."""
         floats = {
             "parameters": self.n_parameters,
-            "gradients": self.n_parameters,
-            "optimizer_state": floats_of_state(self.config, self.shapes),
+            "gradients": self.n_trained_parameters,
+            "optimizer_state": floats_of_state(self.config, self.trained),
         }
         if self.config.ema_decay is not None:
             floats["ema"] = self.n_parameters
@@ -113,6 +119,7 @@ class Plan:
             "scale": config.scale,
             "seed": config.seed,
             "n_parameters": self.n_parameters,
+            "n_trained_parameters": self.n_trained_parameters,
             "n_layer_parameters": self.n_layer_parameters,
             "epochs": config.total_epochs,
             f"nominal_{nominal.unit}": nominal.count,
@@ -156,9 +163,11 @@ def make(config: RunConfig) -> Plan:
     """The plan of one run. Raises UserError for a model or an optimizer that cannot be built."""
     registry.resolve(config.optim)
     ranks, tree = config.launch.devices, to_dict(config)
+    shapes, trained = parameter_shapes(canonical_json(tree["model"]), canonical_json(tree["data"]))
     return Plan(
         config=config,
-        shapes=parameter_shapes(canonical_json(tree["model"]), canonical_json(tree["data"])),
+        shapes=shapes,
+        trained=trained,
         epochs=of_run(config),
         micro_batch=micro_batch(config, ranks),
         accumulation=accumulation(config, ranks),
@@ -173,8 +182,9 @@ def floats_of_state(config: RunConfig, shapes: Mapping[str, Shape]) -> int:
 
 
 @lru_cache(maxsize=64)
-def parameter_shapes(model: str, data_set: str) -> Mapping[str, Shape]:
-    """Parameters of the model, built on the meta device. Both sections come as JSON, so that cells can share one."""
+def parameter_shapes(model: str, data_set: str) -> tuple[Mapping[str, Shape], Mapping[str, Shape]]:
+    """Parameters of the model, built on the meta device: all, and those that training changes. Both sections come as
+    JSON, so that cells can share one."""
     import torch
 
     from experiments import models
@@ -182,4 +192,6 @@ def parameter_shapes(model: str, data_set: str) -> Mapping[str, Shape]:
 
     with torch.device("meta"):
         module = models.build(ModelConfig(**json.loads(model)), DataConfig(**json.loads(data_set)))
-    return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+    parameters = list(module.named_parameters())
+    shapes = {name: tuple(parameter.shape) for name, parameter in parameters}
+    return shapes, {name: shapes[name] for name, parameter in parameters if parameter.requires_grad}

@@ -76,6 +76,8 @@ def _cost(plan: Plan) -> dict[str, str]:
         steps = config.ppo.rollout_steps * config.total_epochs
         source = f"{config.ppo.game}, {steps:,} environment steps, engine {config.ppo.engine}"
     layers = "" if plan.n_layer_parameters is None else f", {plan.n_layer_parameters:,} without embeddings"
+    frozen = plan.n_parameters - plan.n_trained_parameters
+    never = f" ({frozen:,} of them never train)" if frozen else ""
     nominal = budget_of(vars(config))
     if nominal.unit == UPDATES:
         every = f"evaluated every {config.evaluation.every:,}, saved every {config.checkpoint.every:,}"
@@ -87,7 +89,7 @@ def _cost(plan: Plan) -> dict[str, str]:
             "updates": f"{plan.total_updates:,} ({_range(plan.epochs.updates)} an epoch)",
         }
     return {
-        "parameters": f"{plan.n_parameters:,}{layers}",
+        "parameters": f"{plan.n_parameters:,}{never}{layers}",
         **length,
         _terms(config): f"{plan.total_samples:,}",
         "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",

@@ -12,7 +12,7 @@ from experiments.verdict import records as of_record
 from experiments.verdict.cells import runs_of
 from experiments.verdict.curves import on_track
 from experiments.verdict.judge import NOT_RUN, Verdict, judge
-from experiments.verdict.reported import Reported, find_reported
+from experiments.verdict.reported import Reported, find_reported, reported_for
 from experiments.verdict.statistics import Interval, compare, sample_sd
 
 PAPER, MINI = "paper", "mini"
@@ -91,7 +91,7 @@ def results(table: Table, scale: str, known: Sequence[dict[str, Any]], numbers: 
 def _result(
     table: Table, cell: Cell, scale: str, known: Sequence[dict[str, Any]], numbers: dict[str, Reported]
 ) -> Result:
-    reported = find_reported(numbers, cell.reported, f"configs/table/{table.name}.yaml")
+    reported = reported_for(numbers, cell, table.name)
     runs = [record for record in runs_of(cell, known) if record["scale"] == scale]
     verdict = judge(runs, cell, reported)
     if scale == PAPER and verdict.n:

@@ -10,10 +10,10 @@ from experiments.schema.budget import budget_of
 from experiments.schema.errors import UserError
 from experiments.schema.studies import Stage, Study
 from experiments.verdict.cells import cells_of, runs_of, stages_of
-from experiments.verdict.curves import on_track
+from experiments.verdict.curves import on_track, released_for
 from experiments.verdict.judge import NOT_COMPARABLE, judge
 from experiments.verdict.records import overrides, sealed_records, with_record
-from experiments.verdict.reported import find_reported, load_reported
+from experiments.verdict.reported import load_reported, reported_for
 from experiments.verdict.standing import standing
 
 WIDTH = 110
@@ -59,7 +59,7 @@ def _verdicts(record: dict[str, Any], known: list[dict[str, Any]]) -> list[str]:
         ]
     lines, numbers = [], load_reported()
     for table, cell in cells:
-        reported = find_reported(numbers, cell.reported, f"configs/table/{table.name}.yaml")
+        reported = reported_for(numbers, cell, table.name)
         verdict = judge(runs_of(cell, known), cell, reported)
         lines.append(f"verdict: {verdict.text}")
         lines += [f"assumed: {'; '.join(verdict.assumptions)}"] if verdict.assumptions else []
@@ -109,18 +109,29 @@ def _selected(record: dict[str, Any], metric: str) -> str:
 
 
 def _curve(record: dict[str, Any]) -> str:
-    """The last evaluation beside the authors' curve; empty where there is none to compare with."""
-    config, unit = record["config"], budget_of(record).unit.removesuffix("s")
-    every = config.get("evaluation", {}).get("every", 1)
+    """The last evaluation beside the authors' curve, or why there is nothing to set beside it; empty where they have no
+    number near it."""
+    config, scale, changed = record["config"], record["scale"], overrides(record)
+    released = config.get("curve")  # of a run that left its recipe or the paper's scale the configuration names none
+    if changed or scale != "paper":
+        released = released or released_for(record)
+    if not released:
+        return "curve: the authors released none for this cell"
+    if scale != "paper":
+        return f"curve: not compared at {scale} scale"
+    if changed:
+        return (
+            "curve: the authors released one for this cell, but this run cannot be held against it: the command line "
+            f"changed {', '.join(changed)}"
+        )
+    unit, every = budget_of(record).unit.removesuffix("s"), config.get("evaluation", {}).get("every", 1)
     done, total = record["progress"][unit], record["progress"][f"total_{unit}s"]
     evaluated = total if done == total else done - done % every
-    if not config.get("curve"):
-        return "curve: the authors released none for this cell"
-    if record["scale"] != "paper" or not evaluated:
-        return "curve: not compared" + (f" at {record['scale']} scale" if evaluated else " before the first evaluation")
+    if not evaluated:
+        return "curve: not compared before the first evaluation"
     measured = {metric: values["last"] for metric, values in record["summary"].items()}
     last = {metric: float(number) for metric, number in measured.items() if number is not None}
-    line = on_track(config["curve"], evaluated - 1, last, evaluated)
+    line = on_track(released, evaluated - 1, last, evaluated)
     return f"curve: {line}" if line else ""
 
 

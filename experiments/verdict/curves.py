@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from experiments.schema import paths
+from experiments.schema.budget import budget_of
 from experiments.schema.errors import UserError, suggestion
+from experiments.schema.resolve import resolve
 from experiments.verdict import inputs
+from experiments.verdict import records as of_record
 
 NEIGHBOURS = 2
 # An evaluation farther than so many of the authors' evaluations from all of theirs is not compared.
@@ -80,6 +84,19 @@ def load_curve(name: str) -> Curve:
         names = sorted(other.stem for other in folder.glob("*.csv") if other.stem != "index")
         raise UserError(f"no curve {name!r} in results/curves{suggestion(name, names)}")
     return _parse(path)
+
+
+def released_for(record: Mapping[str, Any]) -> str | None:
+    """The authors' curve of the cell that `record` is a run of, whatever its scale and its command line changed; None
+    where they released none, or no experiment's file names the cell any more."""
+    budget = budget_of(record)
+    choices = {key: record[key] for key in ("exp", "optim", "recipe")} | {budget.unit: budget.count, "scale": "paper"}
+    if not any(text.startswith("batch_size=") for text in of_record.overrides(dict(record))):
+        choices["batch_size"] = record["batch_size"]
+    try:
+        return resolve(choices, {}).curve
+    except UserError:
+        return None
 
 
 def on_track(name: str, epoch: int, metrics: Mapping[str, float], update: int | None = None) -> str | None:

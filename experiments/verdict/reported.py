@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.schema import paths
 from experiments.schema.errors import UserError, suggestion
+from experiments.schema.tables import Cell
 from experiments.verdict import inputs
 
 # Words by which the notes of results/reported mark a number that its sources do not agree on.
@@ -68,6 +69,13 @@ def find_reported(numbers: dict[str, Reported], id: str | None, origin: str) -> 
     if id not in numbers:
         raise UserError(f"{origin}: no reported number {id!r} in results/reported{suggestion(id, numbers)}")
     return numbers[id]
+
+
+def reported_for(numbers: dict[str, Reported], cell: Cell, table: str) -> Reported | None:
+    """The number that a cell of `table` names, under the cell's metric: what a paper prints under one name may have
+    been measured as another, and the table says as which. Raises UserError when the id does not exist."""
+    reported = find_reported(numbers, cell.reported, f"configs/table/{table}.yaml")
+    return replace(reported, metric=cell.metric) if reported and cell.metric else reported
 
 
 def load_disagreements(table: str) -> list[str]:

@@ -60,6 +60,26 @@ MODELS = {
 }
 
 
+# `amp` of sail-sg/win@452f2fa, CV/results/win_log/OPTIMIZER/MODEL_config.yaml: true means fp16 under autocast. ViT-B's
+# AdamW at 300 epochs is not Win's but DeiT's, which trains under autocast.
+WIN = """
+exp        optim  epochs  precision
+vit_base   adamw  150     fp32
+vit_base   adamw  300     fp16
+vit_small  adamw  150     fp16
+resnet101  adamw  100     fp32
+resnet101  adamw  200     fp32
+resnet101  adamw  300     fp32
+resnet101  adam   300     fp16
+resnet101  sgd    300     fp16
+resnet101  lamb   200     fp16
+resnet50   adamw  300     fp16
+resnet50   adam   300     fp16
+resnet50   sgd    300     fp16
+resnet50   lamb   200     fp16
+"""
+
+
 def rows(table: str) -> list[dict[str, str]]:
     header, *lines = (line.split() for line in table.strip().splitlines())
     return [dict(zip(header, line, strict=True)) for line in lines]
@@ -146,3 +166,11 @@ def test_the_superseded_run_of_vit_base_is_told_with_its_curve():
     assert "82.176" in told and "seed 42" in told
     curve = "vit_base_setting_ii_300ep_first_run_adan"
     assert curve in told and (ROOT / "results" / "curves" / f"{curve}.csv").is_file()
+
+
+@pytest.mark.parametrize("row", rows(WIN), ids=lambda row: f"{row['exp']}-{row['optim']}-{row['epochs']}")
+def test_a_baseline_has_the_precision_of_the_configuration_it_follows(row):
+    (config,) = compose([*(f"{key}={row[key]}" for key in ("exp", "optim", "epochs")), "scale=paper"])
+    assert config.precision == row["precision"]
+    if row["precision"] == "fp32":
+        assert "sail-sg/win@452f2fa says amp: false" in config.provenance["precision"]["source"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from config_files import REPORTED, folder
+import yaml
+from config_files import REPORTED, ROOT, TABLES, folder
 
+COLLECTED = ROOT.parent / "shared" / "paper" / "reported.yaml"
 FILES = {name: tree for name, tree in folder("results", "reported").items() if "records" in tree}
 
 
 def test_no_record_is_lost_and_no_id_used_twice():
     records = [record for tree in FILES.values() for record in tree["records"]]
-    assert len(records) == len(REPORTED) == 744
+    assert len(records) == len(REPORTED) == 758
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -43,3 +45,57 @@ def test_a_number_says_who_measured_it_and_which_way_is_better(name):
 def test_known_numbers(record, value):
     """A few cells as the article of 2022-10-31 prints them."""
     assert REPORTED[record]["value"] == value
+
+
+@pytest.mark.parametrize(
+    ("record", "metric", "value", "unit"),
+    [
+        ("FASTAI-CIFAR10-text-005", "share of runs with top1 over 94", 5.0, "%"),
+        ("FASTAI-CIFAR10-text-006", "share of runs with top1 over 94", 50.0, "%"),
+        ("FASTAI-CIFAR10-text-007", "epochs to top1 of 94", 100, "epochs"),
+        ("FASTAI-CARS-009", "epochs to top1 of 90", 60, "epochs"),
+        ("FASTAI-CARS-010", "epochs to top1 of 90", 600, "epochs"),
+        ("FASTAI-AWDLSTM-017", "epochs of training", 90, "epochs"),
+        ("FASTAI-AWDLSTM-018", "epochs of training", 750, "epochs"),
+        ("FASTAI-QRNN-017", "epochs of training", 90, "epochs"),
+        ("FASTAI-QRNN-018", "epochs of training", 500, "epochs"),
+    ],
+)
+def test_numbers_of_fast_ais_prose(record, metric, value, unit):
+    found = REPORTED[record]
+    assert (found["metric"], found["value"], found["unit"]) == (metric, value, unit)
+    assert found["source"] == ["fastai-2018 body"]
+
+
+def test_instant_ngp_has_numbers_and_no_recipe():
+    records = FILES["instant_ngp"]["records"]
+    assert [(record["optimizer"], record["value"]) for record in records] == [
+        ("Adam", 36.41),
+        ("Adan", 36.8),
+        ("Adan", 36.4),
+        ("Adam", 36.39),
+    ]
+    assert {record["status"] for record in records} == {"no recipe here"}
+    cells = [cell for table in TABLES.values() for cell in table.get("cells", [])]
+    assert not {record["id"] for record in records} & {cell.get("reported") for cell in cells}
+
+
+def test_every_table_and_figure_of_the_paper_with_numbers_has_a_file():
+    assert {*(f"t{number}" for number in range(2, 13)), "f1", "f2", "f3"} <= set(FILES)
+
+
+def test_the_fid_that_adabeliefs_article_quotes_is_cited():
+    """The article says "below 13 FID"."""
+    record = REPORTED["ADABELIEF-SNGAN-001"]
+    assert record["value"] == 12.52 < 13 and any("adabelief-article-2020" in source for source in record["source"])
+
+
+@pytest.mark.skipif(not COLLECTED.is_file(), reason="the collection that the records were made from is not here")
+def test_every_collected_number_is_here_and_equal():
+    collected = yaml.load(COLLECTED.read_text(), Loader=yaml.CSafeLoader)["records"]
+    assert len(collected) == 744
+    for wanted in collected:
+        found = REPORTED[wanted["id"]]
+        assert set(wanted["source"]) <= set(found["source"])
+        # `metric` names the metric of this suite where it has one.
+        assert {**found, "metric": 0, "source": 0} == {**wanted, "metric": 0, "source": 0}, wanted["id"]

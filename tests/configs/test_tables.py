@@ -7,6 +7,9 @@ from config_files import EXPERIMENTS, REPORTED, TABLES
 
 from experiments.schema.check import check
 from experiments.schema.compose import compose
+from experiments.schema.tables import load_table
+from experiments.verdict.judge import judge
+from experiments.verdict.reported import load_reported, reported_for
 
 CELLS = {"t2": 44, "t3": 10, "t4": 20, "t7": 12, "t8": 27}
 MODELS = {
@@ -71,3 +74,27 @@ def test_labels_name_every_row_and_column():
         for cell in table["cells"]:
             assert cell[table["rows"]] in table["row_labels"]
             assert cell[table["columns"][0]] in table["column_labels"]
+
+
+def test_what_is_printed_as_matched_of_mnli_is_held_against_the_accuracy_over_both_sets():
+    """acc_test.py of sail-sg/Adan@2c65bea counts on from the mismatched set to the matched one."""
+    numbers, table = load_reported(), load_table("t10")
+    held = {cell.reported: reported_for(numbers, cell, "t10") for cell in table.cells}
+    for id, value, metric in [
+        ("T10-010", 84.9, "accuracy_both"),
+        ("T10-019", 85.7, "accuracy_both"),
+        ("T10-011", REPORTED["T10-011"]["value"], "accuracy_mismatched"),
+    ]:
+        assert (held[id].value, held[id].metric) == (value, metric)
+
+
+def test_a_cell_is_judged_by_its_own_metric():
+    [cell] = [cell for cell in load_table("t10").cells if cell.reported == "T10-019"]
+    summary = {
+        "accuracy_matched": {"last": 90.0, "best": 90.0, "reported": "last"},
+        "accuracy_both": {"last": 85.0, "best": 85.0, "reported": "last"},
+    }
+    record = {"run": "one", "seed": 0, "status": "finished", "scale": "paper", "exp": "bert_glue", "optim": "adan"}
+    record |= {"summary": summary, "config": {"provenance": {}}, "split": None}
+    verdict = judge([record], cell, reported_for(load_reported(), cell, "t10"))
+    assert verdict.mean == 85.0 and "accuracy_both 85.00 against 85.7 reported (T10-019)" in verdict.text

@@ -48,6 +48,8 @@ def test_an_epoch_on_an_image_folder(door, photographs):
     assert 0 <= record["summary"]["top1"]["last"] <= 100
     assert str(photographs) not in json.dumps(record), "records name no folder of the machine"
     assert "verdict: none, a partial run is only set beside the authors' curve" in answer.stdout
+    said = answer.stdout.replace("\n  ", " ")
+    assert "curve: the authors released one for this cell, but this run cannot be held against it" in said
 
 
 def test_a_folder_that_is_not_imagenet_is_refused(door, photographs):

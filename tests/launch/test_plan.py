@@ -64,6 +64,38 @@ def test_memory_of_states_that_follow_shapes_and_names_is_what_a_step_makes(opti
     assert plan.make(config).memory["optimizer_state"] == 4 * sum(value.numel() for value in kept if value.ndim > 0)
 
 
+@pytest.mark.parametrize(("optim", "states"), [("adan", 4), ("adam", 2)])
+def test_memory_of_a_model_with_frozen_weights_is_what_a_step_makes(optim, states):
+    """AdaBelief's code trains no recurrent weights: 4 x 1150^2 + 4 x 1150^2 + 4 x 400^2 of three layers."""
+    import torch
+
+    from experiments import optimizers
+    from experiments.models import awd_lstm
+
+    [config] = compose(["exp=ptb_lstm_3", f"optim={optim}", "scale=paper"])
+    made = plan.make(config)
+    assert (made.n_parameters, made.n_trained_parameters) == (24_221_600, 24_221_600 - 11_220_000)
+
+    module = awd_lstm.build(config.model.arguments, config.data.vocabulary)
+    optimizer = optimizers.build(config.optim, module)
+    tokens = torch.zeros(2, 1, dtype=torch.int64)
+    module(tokens, module.carry(1), module.drop()).logits.square().mean().backward()
+    optimizer.step()
+    kept = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
+    held = {
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "gradients": sum(parameter.grad.numel() for parameter in module.parameters() if parameter.grad is not None),
+        "optimizer_state": sum(value.numel() for value in kept if value.ndim > 0),
+    }
+    assert made.memory == {name: 4 * count for name, count in held.items()}
+    assert held["optimizer_state"] == states * 13_001_600
+
+
+def test_the_text_says_how_many_parameters_never_train(capsys):
+    assert dispatch(compose(["exp=ptb_lstm_3", "scale=paper", "launch=plan"])) == 0
+    assert "24,221,600 (11,220,000 of them never train), 20,211,600 without embeddings" in capsys.readouterr().out
+
+
 def test_the_plan_uses_the_rates_that_training_uses(capsys):
     [config] = compose(["exp=resnet18", "optim=sgd", "scale=paper", "launch=plan", "launch.format=json"])
     tree = planned(capsys, "exp=resnet18", "optim=sgd", "scale=paper", "launch=plan", "launch.format=json")

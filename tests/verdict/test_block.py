@@ -84,6 +84,36 @@ def test_a_partial_run_at_mini_scale_is_compared_with_nothing(results):
     assert "curve: not compared at mini scale" in block and "standing" not in block
 
 
+@pytest.mark.parametrize("status", ["finished", "partial"])
+@pytest.mark.parametrize("changed", [["data=movie_reviews"], ["optim.lr=3.0", "bptt.length=35"], ["batch_size=40"]])
+def test_a_run_that_left_its_recipe_says_that_it_cannot_be_held_against_the_curve_there_is(status, changed):
+    size = int(changed[0].removeprefix("batch_size=")) if changed[0].startswith("batch_size=") else 20
+    cell = {"exp": "ptb_lstm_1", "optim": "sgd", "recipe": "adabelief", "epochs": 200, "batch_size": size}
+    block = verdict_block(examples.record(50.0, status=status, overrides=changed, **cell), [])
+    assert unwrapped(block)[-1] == (
+        "curve: the authors released one for this cell, but this run cannot be held against it: the command line "
+        f"changed {', '.join(changed)}"
+    )
+
+
+def test_a_run_that_left_a_recipe_without_a_curve_says_that_there_is_none():
+    cell = {"exp": "ptb_lstm_1", "optim": "padam", "recipe": "adabelief", "epochs": 200, "batch_size": 20}
+    block = verdict_block(examples.record(50.0, overrides=["data=movie_reviews"], **cell), [])
+    assert unwrapped(block)[-1] == "curve: the authors released none for this cell"
+
+
+def test_the_curve_of_another_batch_size_is_not_this_cells():
+    cell = {"exp": "vit_small", "optim": "adan", "recipe": "setting_1", "epochs": 150, "batch_size": 8192}
+    block = verdict_block(examples.record(50.0, overrides=["optim.lr=0.1"], **cell), [])
+    assert unwrapped(block)[-1] == "curve: the authors released none for this cell"
+
+
+def test_a_small_run_of_a_cell_with_a_curve_does_not_say_that_there_is_none():
+    cell = {"recipe": "setting_2", "epochs": 300, "batch_size": 2048}
+    block = verdict_block(examples.mini(50.0, status="partial", **cell), [])
+    assert unwrapped(block)[-1] == "curve: not compared at mini scale"
+
+
 def test_a_run_of_no_cell_says_so(results):
     block = verdict_block(examples.record(80.0, epochs=90), [])
     assert "no table of the paper has this cell" in block
