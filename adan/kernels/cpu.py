@@ -76,8 +76,8 @@ class Table:
         self._grads = (ctypes.c_void_p * len(slots))()
         self._nbytes: list[int] = []
         self._elements = 0
-        # Whoever moves states by their `data` moves all of them, so a first and a last one tell.
-        self._watched = [*self._params, slots[0].exp_avg, slots[-1].exp_avg]
+        # Everything, for one tensor alone may be moved by its `data`.
+        self._watched = [*self._params, *(getattr(slot, name) for slot in slots for name in (*MOMENTS, "step"))]
         self._addresses: list[int] = []
         self._of_one_element: list[int] = []
         self._copies: list[tuple[Tensor, Tensor]] = []
