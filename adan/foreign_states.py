@@ -58,7 +58,8 @@ def in_our_form(saved: Mapping[str, Any]) -> dict[str, Any]:
     for group in groups:
         found = [values for index in group["params"] if (values := states.get(index))]
         _refuse_other_optimizers(group, found)
-    if not any("step" in group or "weight_decouple" in group for group in groups):
+    counted = all("step" in values for values in states.values() if values)
+    if counted and not any("step" in group or "weight_decouple" in group for group in groups):
         return dict(saved)
     swapped = _swapped(groups, states)
     translated, ours = dict(states), []
@@ -103,10 +104,10 @@ def _refuse_other_optimizers(group: Mapping[str, Any], states: Sequence[Mapping[
         foreign = "step" not in state
         more = state.keys() - {*MOMENTS, *PREVIOUS_GRADIENTS} if foreign else set()
         if not known or more:
-            owner = likely_owner(state, group) or "another optimizer"
+            likely = likely_owner(state, group) or "another optimizer"
             raise ValueError(
-                f"the state is that of {owner} (it keeps {', '.join(sorted(map(str, state)))}); Adan cannot go on from "
-                "it. Begin with a new optimizer, on the weights of the checkpoint"
+                f"the state is that of {likely} (it keeps {', '.join(sorted(map(str, state)))}); Adan cannot go on "
+                "from it. Begin with a new optimizer, on the weights of the checkpoint"
             )
     if not states and (owner := likely_owner({}, group)):
         raise ValueError(f"the state is that of {owner}: its groups have {', '.join(sorted(map(str, group)))}")
@@ -130,19 +131,19 @@ def _our_state(state: Mapping[str, Any], step: Any, swapped: bool) -> dict[str, 
     result = {name: state[name] for name in ("exp_avg", "exp_avg_diff", "exp_avg_sq")}
     if swapped:
         result["exp_avg_diff"], result["exp_avg_sq"] = state["exp_avg_sq"], state["exp_avg_diff"]
-    name = next((name for name in PREVIOUS_GRADIENTS if name in state), None)
-    if name is None:
+    previous = next((name for name in PREVIOUS_GRADIENTS if name in state), None)
+    if previous is None:
         # As after a restart before the first step: the next step is a first one, and sets it.
         if any(_any(values != 0) for values in result.values()):
             raise ValueError("the state lacks the previous gradient, from which Adan's next difference is taken")
         return {**result, "pre_grad": torch.zeros_like(state["exp_avg"]), "step": 0}
-    keeps = swapped or name == "previous_grad"
+    keeps = swapped or previous == "previous_grad"
     if keeps and step == 0:
         raise ValueError(
             "the state is one after a restart, at whose next step its class takes the difference from the old "
             "gradient, and this one 0; restart after loading (restart_opt) instead of before saving"
         )
-    return {**result, "pre_grad": PREVIOUS_GRADIENTS[name] * state[name], "step": step}
+    return {**result, "pre_grad": PREVIOUS_GRADIENTS[previous] * state[previous], "step": step}
 
 
 def _swapped(groups: Sequence[Mapping[str, Any]], states: Mapping[Hashable, Mapping[str, Any]]) -> bool:

@@ -38,7 +38,7 @@ FUSED_CPU, FUSED_GPU, FOREACH, SINGLE_TENSOR = "fused-cpp", "fused-triton", "for
 FOREACH_CPU_ELEMENTS = 1 << 19
 
 _options = itemgetter(*OPTIONS)
-_form = attrgetter("shape", "dtype", "device")
+_form = attrgetter("shape", "dtype")
 _choices = itemgetter("foreach", "fused", "capturable", "state_rounding")
 
 
@@ -229,7 +229,7 @@ class _Part(ABC):
 class _Torch(_Part):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._watched = [getattr(slot, name) for slot in self._slots for name in (*WRITTEN, "step")]
+        self._watched = [getattr(slot, name) for slot in self._slots for name in WRITTEN]
         self._checked: Any = None
 
     def find(self, slots: GroupSlots) -> None:

@@ -53,7 +53,7 @@ def check_states(slot: Slot, device_of_step: torch.device) -> None:
         raise RuntimeError(f"a parameter has changed its shape: it has {shapes}; make a new optimizer")
     shape, device = slot.param.shape, slot.param.device
     wanted = {name: (shape, slot.exp_avg.dtype, device) for name in MOMENTS}
-    wanted["step"] = ((), torch.float32, device_of_step)
+    wanted["step"] = (torch.Size(), torch.float32, device_of_step)
     for name, (size, dtype, place) in wanted.items():
         found = getattr(slot, name)
         if (found.shape, found.dtype, found.device) != (size, dtype, place):

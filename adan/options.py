@@ -77,7 +77,7 @@ def _check_number(name: str, value: Any, where: str, lowest: float = 0.0) -> Non
     if isinstance(value, bool) or not isinstance(value, Real):
         advice = f" (float({name}) makes one of it; lr alone may be a tensor)" if isinstance(value, Tensor) else ""
         raise ValueError(f"{where}{name} must be a number, not {value!r}{advice}")
-    if not (lowest <= value < math.inf and math.isfinite(value)):
+    if not (lowest <= float(value) < math.inf and math.isfinite(value)):
         bound = "at least 0 and finite" if lowest == 0.0 else "finite"
         raise ValueError(f"{where}{name} must be {bound}, not {value}")
 
@@ -94,4 +94,4 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _is_rate_of_decay(beta: Any) -> bool:
-    return isinstance(beta, Real) and not isinstance(beta, bool) and 0.0 <= beta < 1.0
+    return isinstance(beta, Real) and not isinstance(beta, bool) and 0.0 <= float(beta) < 1.0

@@ -106,6 +106,11 @@ class Table:
                 f"a parameter has changed its type from {param_dtype} to {changed.pop()}: "
                 "load_state_dict(state_dict()) fits an optimizer to that"
             )
+        if self._dtypes not in SUPPORTED:
+            raise RuntimeError(
+                f"the state 'exp_avg' of a parameter in {param_dtype} is in {states_dtype}, for which the CPU kernel has "
+                "no form: load_state_dict(state_dict()) fits states to parameters"
+            )
         same_types = all(map(is_, map(_dtype, grads), repeat(param_dtype)))
         # Gradients may be more precise than their parameter (`grad_dtype` of torch); no one less precise suffers here.
         grad_dtype = compute_dtype(self._params[0]) if not same_types else param_dtype
