@@ -108,8 +108,8 @@ class Table:
             )
         if self._dtypes not in SUPPORTED:
             raise RuntimeError(
-                f"the state 'exp_avg' of a parameter in {param_dtype} is in {states_dtype}, for which the CPU kernel has "
-                "no form: load_state_dict(state_dict()) fits states to parameters"
+                f"the state 'exp_avg' of a parameter in {param_dtype} is in {states_dtype}, for which the CPU kernel "
+                "has no form: load_state_dict(state_dict()) fits states to parameters"
             )
         same_types = all(map(is_, map(_dtype, grads), repeat(param_dtype)))
         # Gradients may be more precise than their parameter (`grad_dtype` of torch); no one less precise suffers here.

@@ -124,7 +124,7 @@ def load_its_own(both):
     inside = {param for group in both.optimizer.param_groups for param in group["params"]}
     for param in [param for param in both.optimizer.state if param not in inside]:
         del both.optimizer.state[param]
-        del both.states[param]
+        both.states.pop(param, None)
     both.optimizer.load_state_dict(both.optimizer.state_dict())
 
 
