@@ -7,6 +7,7 @@
 A drop-in for the authors' class of the same name, with its numbers and without its traps: see `adan.optimizer`.
 """
 
+from adan.export import export_state_dict
 from adan.optimizer import Adan
 
-__all__ = ["Adan"]
+__all__ = ["Adan", "export_state_dict"]

@@ -15,9 +15,9 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from operator import itemgetter
+from operator import attrgetter, is_, itemgetter
 from typing import Any
 
 import torch
@@ -26,7 +26,8 @@ from torch.nn import Parameter
 
 from adan.clipping import sharding, sum_of_squares
 from adan.kernels.compilation import KernelUnavailable
-from adan.layout import WRITTEN, check_shape, copy_back, lay_out
+from adan.layout import WRITTEN, check_states, copy_back, lay_out
+from adan.options import OPTIONS, check_options
 from adan.slots import MOMENTS, GroupSlots, Slot, local, state_dtype
 from adan.update import Hyperparameters, compute_dtype, foreach, single_tensor
 
@@ -36,19 +37,33 @@ FUSED_CPU, FUSED_GPU, FOREACH, SINGLE_TENSOR = "fused-cpp", "fused-triton", "for
 # so it loses once they no longer fit the cache together (measured: between 0.25 and 1 million elements).
 FOREACH_CPU_ELEMENTS = 1 << 19
 
-_numbers = itemgetter("lr", "eps", "weight_decay", "no_prox")
+_options = itemgetter(*OPTIONS)
+_form = attrgetter("shape", "dtype")
 _choices = itemgetter("foreach", "fused", "capturable", "state_rounding")
 
 
 class GroupStep:
-    """Steps the parameters of one group, and keeps what can be kept between steps."""
+    """Steps the parameters of one group, the optimizer's `index`th, and keeps what can be kept between steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, index: int) -> None:
         self.slots = GroupSlots()
+        self._where = f"param_groups[{index}]: "
         self._parts: list[_Part] = []
         self._made_for: Any = None
         self._hyper: Hyperparameters | None = None
-        self._given: Any = None
+        self._given: tuple[Any, ...] | None = None
+        self._mutable = False
+
+    def read_options(self, group: dict[str, Any]) -> None:
+        """Take the group's options as they are now. ValueError where one cannot be."""
+        given = _options(group)
+        if self._given is None or self._mutable or not all(map(is_, given, self._given)):
+            check_options(group, self._where)
+            lr, betas, eps, weight_decay, _, no_prox, *_ = given
+            self._hyper = Hyperparameters(lr, tuple(betas), eps, weight_decay, bool(no_prox))
+            # The same tensor or list may hold another value at the next step.
+            self._mutable = isinstance(lr, Tensor) or type(betas) is not tuple
+            self._given = given
 
     def attach(self, state: dict[Tensor, dict[str, Any]], group: dict[str, Any], first_number: int) -> None:
         """Give the gradients that `slots` has found to the implementation of each tensor.
@@ -56,7 +71,7 @@ class GroupStep:
         `first_number` is the place in the optimizer of the group's first parameter.
         """
         slots = self.slots
-        slots.attach(state, lambda param: state[param].update(first_state(group, param)), first_number)
+        slots.attach(state, lambda param: state.setdefault(param, {}).update(first_state(group, param)), first_number)
         made_for = (slots.version, *_choices(group))
         if made_for != self._made_for:
             self._parts = _parts(group, slots)
@@ -73,12 +88,12 @@ class GroupStep:
         """(sharding, sum of squares) of the gradients, part by part; see `adan.clipping.ShardedSum`."""
         return [pair for part in self._parts for pair in part.sums_of_squares()]
 
-    def step(self, group: dict[str, Any], scale: float | Tensor, found_inf: Tensor | None) -> None:
-        """Step at the gradients attached, times `scale`; do nothing where `found_inf` (GPU kernel only) is not 0."""
-        numbers = (*_numbers(group), tuple(group["betas"]))
-        if self._hyper is None or isinstance(numbers[0], Tensor) or numbers != self._given:
-            self._given = (lr, eps, weight_decay, no_prox, betas) = numbers
-            self._hyper = Hyperparameters(lr, betas, eps, weight_decay, bool(no_prox))
+    def step(self, scale: float | Tensor, found_inf: Tensor | None) -> None:
+        """Step at the gradients attached, times `scale`, with the options read.
+
+        Nothing is done where `found_inf` (GPU kernel only) is not 0.
+        """
+        assert self._hyper is not None
         for part in self._parts:
             part.step(self._hyper, scale, found_inf)
 
@@ -91,15 +106,26 @@ def chosen(group: dict[str, Any]) -> set[str]:
 
 def first_state(group: dict[str, Any], param: Tensor) -> dict[str, Any]:
     """States of a parameter that has not been stepped: zeros, laid out as it is."""
-    dtype = state_dtype(param, group["state_dtype"])
-    device = param.device if _choose(group, local(param)) == FUSED_GPU else "cpu"
+    device = param.device if _choose(group, local(param)) == FUSED_GPU else torch.device("cpu")
+    return zeros(param, group["state_dtype"], device)
+
+
+def device_of_step(group: Mapping[str, Any], param: Tensor) -> torch.device:
+    """Where the count of a parameter's steps is kept: with it where the GPU kernel steps it, else on the CPU."""
+    on_gpu = param.is_cuda and _choose(group, local(param)) == FUSED_GPU
+    return param.device if on_gpu else torch.device("cpu")
+
+
+def zeros(param: Tensor, asked: torch.dtype | None, device_of_step: torch.device) -> dict[str, Any]:
+    """States of no steps in the type `asked` for (`adan.slots.state_dtype`)."""
+    dtype = state_dtype(param, asked)
     return {
-        "step": torch.zeros((), dtype=torch.float32, device=device),
+        "step": torch.zeros((), dtype=torch.float32, device=device_of_step),
         **{name: torch.zeros_like(param, dtype=dtype) for name in MOMENTS},
     }
 
 
-def _choose(group: dict[str, Any], param: Tensor, small: bool = False) -> str:
+def _choose(group: Mapping[str, Any], param: Tensor, small: bool = False) -> str:
     """Implementation for a local tensor of the group. RuntimeError where the group insists on what cannot be."""
     insists = "fused" if group["fused"] else "capturable" if group["capturable"] else None
     if insists or (group["fused"] is None and group["foreach"] is None):
@@ -201,10 +227,18 @@ class _Part(ABC):
 
 
 class _Torch(_Part):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._watched = [getattr(slot, name) for slot in self._slots for name in WRITTEN]
+        self._checked: Any = None
+
     def find(self, slots: GroupSlots) -> None:
         super().find(slots)
-        for slot in self._slots:
-            check_shape(slot)
+        forms = list(map(_form, self._watched))
+        if forms != self._checked:
+            for slot in self._slots:
+                check_states(slot, slot.step.device)
+            self._checked = forms
 
     @torch.no_grad()
     def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:

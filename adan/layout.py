@@ -26,8 +26,7 @@ def lay_out(
     """
     laid_out, copies = [], []
     for slot, grad in zip(slots, grads, strict=True):
-        check_shape(slot)
-        _check_states(slot)
+        check_states(slot, slot.param.device)
         layout = _dense(slot.exp_avg)
         written: dict[str, Any] = {name: _like(getattr(slot, name), layout) for name in WRITTEN}
         laid_out.append(replace(slot, grad=_like(grad.resolve_neg().to(grad_dtype), layout), **written))
@@ -43,17 +42,18 @@ def copy_back(copies: Sequence[tuple[Tensor, Tensor]]) -> None:
         original.copy_(copy)
 
 
-def check_shape(slot: Slot) -> None:
-    """RuntimeError where a parameter has another shape than its states: it was given other data."""
+def check_states(slot: Slot, device_of_step: torch.device) -> None:
+    """RuntimeError where states do not fit one another, or their parameter: it was given other data.
+
+    A kernel reads memory by address and would find something else than it was told; torch's operations would stop
+    half-way, or broadcast.
+    """
     if slot.param.shape != slot.exp_avg.shape:
         shapes = f"{tuple(slot.param.shape)}, its states {tuple(slot.exp_avg.shape)}"
         raise RuntimeError(f"a parameter has changed its shape: it has {shapes}; make a new optimizer")
-
-
-def _check_states(slot: Slot) -> None:
-    """A kernel reads memory by address: RuntimeError where it would find something else than it was told."""
     shape, device = slot.param.shape, slot.param.device
-    wanted = {name: (shape, slot.exp_avg.dtype, device) for name in MOMENTS} | {"step": ((), torch.float32, device)}
+    wanted = {name: (shape, slot.exp_avg.dtype, device) for name in MOMENTS}
+    wanted["step"] = (torch.Size(), torch.float32, device_of_step)
     for name, (size, dtype, place) in wanted.items():
         found = getattr(slot, name)
         if (found.shape, found.dtype, found.device) != (size, dtype, place):

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
-from operator import is_
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from adan.checkpoint import translate
-from adan.clipping import ShardedSum
-from adan.group_step import FUSED_GPU, GroupStep, chosen, first_state
-from adan.slots import MOMENTS
-
-# Options that came after the first release, with what they were before.
-LATER_OPTIONS = {
-    "max_grad_norm": 0.0,
-    "no_prox": False,
-    "foreach": None,
-    "fused": None,
-    "capturable": False,
-    "state_dtype": None,
-    "state_rounding": "stochastic",
-}
-STATE_ROUNDINGS = ("stochastic", "nearest")
-END = object()
+from adan.checkpoint import fitted
+from adan.foreign_states import in_our_form
+from adan.group_step import FUSED_GPU, chosen
+from adan.options import LATER_OPTIONS, check_options, warn_of_paper_betas
+from adan.plan import Plan, check_groups
 
 
 class Adan(Optimizer):
@@ -38,6 +23,9 @@ class Adan(Optimizer):
     `max_grad_norm` is read from each group, also after `load_state_dict`; every parameter counts its own steps, so
     that one whose first gradient comes late is corrected by its own count. States are kept in fp32 for parameters
     in half precision. Four floats of state per parameter: m, v, n and the previous (clipped) gradient.
+
+    States of the authors', timm's and pytorch_optimizer's Adan can be loaded. The other way `state_dict` is not enough,
+    though it loads without an error: `adan.export_state_dict` makes one from which their classes go on exactly.
 
     Args:
         params: parameters, or groups of them; every argument below but `norm_group` can be set per group.
@@ -98,20 +86,23 @@ class Adan(Optimizer):
             "state_dtype": state_dtype,
             "state_rounding": state_rounding,
         }
-        _check(defaults)
+        check_options(defaults, given=True)
+        warn_of_paper_betas(defaults, stacklevel=2)
         self.norm_group = norm_group
-        self._group_steps: list[GroupStep] = []
-        self._known: list[Any] = [END]
-        self._sharded_sum: ShardedSum | None = None
+        self._plan: Plan | None = None
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         overrides = {key: value for key, value in param_group.items() if key in self.defaults}
         if overrides:
-            _check({**self.defaults, **overrides})
+            check_options({**self.defaults, **overrides}, given=True)
+            warn_of_paper_betas({**self.defaults, **overrides}, stacklevel=2)
         super().add_param_group(param_group)
-        self._group_steps.append(GroupStep())
-        self._sharded_sum = None
+        try:
+            check_groups(self.param_groups)
+        except ValueError:
+            del self.param_groups[-1]
+            raise
 
     def __getstate__(self) -> dict[str, Any]:
         if self.norm_group is not None:
@@ -123,12 +114,26 @@ class Adan(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.norm_group = getattr(self, "norm_group", None)
-        self._group_steps = [GroupStep() for _ in self.param_groups]
-        self._known = [END]
-        self._sharded_sum = None
-        for group in self.param_groups:
+        self._plan = None
+        for group in (self.defaults, *self.param_groups):
             for key, value in LATER_OPTIONS.items():
                 group.setdefault(key, value)
+        if any("step" in group for group in self.param_groups):
+            self._become_ours()
+
+    def _become_ours(self) -> None:
+        """Turn what was unpickled from a whole optimizer of the authors, whose module is named adan as well."""
+        try:
+            ours = in_our_form({"state": self.state, "param_groups": self.param_groups})
+            states = fitted(ours, self.param_groups)
+        except ValueError as error:
+            raise ValueError(
+                f"this pickled Adan is not of this package, and cannot be turned into it: {error}"
+            ) from None
+        self.defaults.update(foreach=None, fused=None)
+        self.param_groups = ours["param_groups"]
+        self.state.clear()
+        self.state.update(states)
 
     @property
     def implementation(self) -> str:
@@ -137,7 +142,7 @@ class Adan(Optimizer):
         On a CPU this may build the kernel, as the first step would.
         """
         names: set[str] = set()
-        for group, step in zip(self.param_groups, self._group_steps, strict=True):
+        for group, step in self._planned().pairs:
             names |= step.implementations or chosen(group)
         return "+".join(sorted(names))
 
@@ -147,45 +152,37 @@ class Adan(Optimizer):
         Under a `torch.amp.GradScaler` gradients are unscaled on the way, `p.grad` stays as it is, and where one was
         infinite nothing changes.
 
-        Raises:
-            RuntimeError: a sparse or complex gradient, before anything has changed.
+        Raises, before anything has changed:
+            RuntimeError: a sparse or complex gradient; states that do not fit their parameter.
+            ValueError: `param_groups` were edited into something that cannot be stepped.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        plan = self._planned()
+        clips = False
+        for group, group_step in plan.pairs:
+            group_step.read_options(group)
+            clips |= group["max_grad_norm"] > 0
         grad_scale, found_inf = self.__dict__.get("grad_scale"), self.__dict__.get("found_inf")
         if found_inf is not None and self.implementation != FUSED_GPU:
             if found_inf.item():
                 return loss
             grad_scale, found_inf = None if grad_scale is None else float(grad_scale), None
-        pairs = list(zip(self.param_groups, self._group_steps, strict=True))
-        self._attach_gradients(pairs)
-        norm = self._norm() if any([group["max_grad_norm"] > 0 for group, _ in pairs]) else None
-        for group, step in pairs:
-            step.step(group, self._scale(group, norm, grad_scale), found_inf)
-        for _, step in pairs:
-            step.slots.release_gradients()
+        plan.attach_gradients(self.state)
+        norm = plan.norm(self.norm_group) if clips else None
+        for group, group_step in plan.pairs:
+            group_step.step(self._scale(group, norm, grad_scale), found_inf)
+        for _, group_step in plan.pairs:
+            group_step.slots.release_gradients()
         return loss
 
-    def _attach_gradients(self, pairs: list[tuple[dict[str, Any], GroupStep]]) -> None:
-        """Find this step's gradients, and states for all that have one."""
-        if not all(map(is_, self._tensors_of_states(), self._known)):
-            for _, step in pairs:
-                step.slots.forget()
-        for group, step in pairs:
-            step.slots.find_gradients(group["params"])
-        number, new = 0, False
-        for group, step in pairs:
-            step.attach(self.state, group, number)
-            number += len(group["params"])
-            new |= step.slots.new
-        if new:
-            self._known = list(self._tensors_of_states())
-
-    def _tensors_of_states(self) -> Iterator[Any]:
-        """All that `state` holds, closed by an end, so that a list that lacks something differs."""
-        return chain(chain.from_iterable(map(dict.values, self.state.values())), (END,))
+    def _planned(self) -> Plan:
+        """What is kept between steps, made anew where `param_groups` has been edited."""
+        if self._plan is None or not self._plan.fits(self.param_groups):
+            self._plan = Plan(self.param_groups)
+        return self._plan
 
     def _scale(self, group: dict[str, Any], norm: Any, grad_scale: Any) -> Any:
         """What the group's gradients are multiplied with: the clip factor, and the inverse of a scaler's scale.
@@ -201,14 +198,6 @@ class Adan(Optimizer):
         return unscale * (clip.clamp(max=1.0) if isinstance(clip, Tensor) else 1.0 if clip > 1.0 else clip)
 
     @torch.no_grad()
-    def _norm(self) -> float | Tensor:
-        """2-norm of all gradients, here and on the processes that share them."""
-        parts = [pair for step in self._group_steps for pair in step.sums_of_squares()]
-        if self._sharded_sum is None:
-            self._sharded_sum = ShardedSum(param for group in self.param_groups for param in group["params"])
-        return self._sharded_sum(parts, self.norm_group) ** 0.5
-
-    @torch.no_grad()
     def restart_opt(self) -> None:
         """Forget all momentum (lines 8-11 of Algorithm 1): the next step is a first step, at its own gradient.
 
@@ -216,60 +205,35 @@ class Adan(Optimizer):
         """
         for state in self.state.values():
             for name in ("step", "exp_avg", "exp_avg_diff", "exp_avg_sq"):
-                state[name].zero_()
+                if name in state:
+                    state[name].zero_()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a copy of `state_dict`, from this class, the authors' or timm's Adan."""
-        source: dict[str, Any] = {}
+        """Load a copy of `state_dict`, from this class, the authors', timm's or pytorch_optimizer's Adan.
+
+        Raises:
+            ValueError: before anything has changed, what this optimizer cannot go on from exactly: other shapes, a
+                part missing, another optimizer's state (`adan.foreign_states` names it).
+        """
+        if not isinstance(state_dict, Mapping):
+            raise ValueError(f"a state_dict is a dictionary with 'state' and 'param_groups', not {type(state_dict)}")
+        states: dict[Tensor, dict[str, Any]] = {}
 
         def adopt(_: Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
-            source.update(translate(saved))
-            return source
+            ours = in_our_form(saved)
+            states.update(fitted(ours, self.param_groups))
+            # torch's own loader would cast states to the parameter's type and share their memory with `state_dict`.
+            return {**ours, "state": {}}
 
-        def copy_states(_: Optimizer) -> None:
-            # torch's own loader casts states to the parameter's type and shares their memory with `state_dict`.
-            for group, saved_group in zip(self.param_groups, source["param_groups"], strict=True):
-                for param, index in zip(group["params"], saved_group["params"], strict=True):
-                    if index in source["state"]:
-                        self.state[param] = _copied(first_state(group, param), source["state"][index])
+        def put_states(_: Optimizer) -> None:
+            self.state.update(states)
 
         handles = (
             self.register_load_state_dict_pre_hook(adopt),
-            self.register_load_state_dict_post_hook(copy_states, prepend=True),
+            self.register_load_state_dict_post_hook(put_states, prepend=True),
         )
         try:
             super().load_state_dict(state_dict)
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def _copied(state: dict[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """`state` with the values of `saved`, and what else is in there."""
-    state["step"].fill_(float(saved["step"]))
-    for name in MOMENTS:
-        state[name].copy_(saved[name])
-    return {**saved, **state}
-
-
-def _check(group: Mapping[str, Any]) -> None:
-    """Refuse hyper-parameters out of range; warn about betas in the paper's convention."""
-    lr, betas = group["lr"], group["betas"]
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError(f"lr as a tensor must have one element, not shape {tuple(lr.shape)}")
-    for name in ("lr", "eps", "weight_decay", "max_grad_norm"):
-        if not 0.0 <= group[name] < float("inf"):
-            raise ValueError(f"{name} must be at least 0 and finite, not {group[name]}")
-    if len(betas) != 3 or not all(0.0 <= beta < 1.0 for beta in betas):
-        raise ValueError(f"betas must be three numbers in [0, 1), not {betas}")
-    if group["state_dtype"] not in (None, torch.float32, torch.bfloat16):
-        raise ValueError(f"state_dtype must be None, torch.float32 or torch.bfloat16, not {group['state_dtype']}")
-    if group["state_rounding"] not in STATE_ROUNDINGS:
-        raise ValueError(f"state_rounding must be one of {STATE_ROUNDINGS}, not {group['state_rounding']!r}")
-    if any(beta < 0.5 for beta in betas):
-        paper = ", ".join(f"{1 - beta:g}" for beta in betas)
-        warnings.warn(
-            f"betas={tuple(betas)}: the paper writes 1 - beta, this code (like the authors') the decay rates "
-            f"themselves. If these come from the paper, pass ({paper}); the default is (0.98, 0.92, 0.99).",
-            stacklevel=3,
-        )

@@ -148,6 +148,7 @@ class GroupSlots(Sequence[Slot]):
         for param in self.params:
             if not state.get(param):
                 make_state(param)
+            _refuse_incomplete(param, state[param])
         self.version += 1
         self._standing = list(self.params)
         self._states = [state[param] for param in self.params]
@@ -175,6 +176,16 @@ def local(tensor: Any) -> Tensor:
         return tensor
     with torch.no_grad():
         return tensor.to_local()
+
+
+def _refuse_incomplete(param: Tensor, values: Mapping[str, Any]) -> None:
+    for name in ("step", *MOMENTS):
+        if not isinstance(values.get(name), Tensor):
+            found = f"a {type(values[name]).__name__}, not a tensor" if name in values else "missing"
+            raise RuntimeError(
+                f"the state {name!r} of a parameter of shape {tuple(param.shape)} is {found}; delete all of its "
+                "state, and it begins anew"
+            )
 
 
 def _refuse_sparse_and_complex(params: Sequence[Tensor], grads: Sequence[Tensor]) -> None:

@@ -76,8 +76,8 @@ class Table:
         self._grads = (ctypes.c_void_p * len(slots))()
         self._nbytes: list[int] = []
         self._elements = 0
-        # Whoever moves states by their `data` moves all of them, so a first and a last one tell.
-        self._watched = [*self._params, slots[0].exp_avg, slots[-1].exp_avg]
+        # Everything, for one tensor alone may be moved by its `data`.
+        self._watched = [*self._params, *(getattr(slot, name) for slot in slots for name in (*MOMENTS, "step"))]
         self._addresses: list[int] = []
         self._of_one_element: list[int] = []
         self._copies: list[tuple[Tensor, Tensor]] = []
@@ -105,6 +105,11 @@ class Table:
             raise RuntimeError(
                 f"a parameter has changed its type from {param_dtype} to {changed.pop()}: "
                 "load_state_dict(state_dict()) fits an optimizer to that"
+            )
+        if self._dtypes not in SUPPORTED:
+            raise RuntimeError(
+                f"the state 'exp_avg' of a parameter in {param_dtype} is in {states_dtype}, for which the CPU kernel "
+                "has no form: load_state_dict(state_dict()) fits states to parameters"
             )
         same_types = all(map(is_, map(_dtype, grads), repeat(param_dtype)))
         # Gradients may be more precise than their parameter (`grad_dtype` of torch); no one less precise suffers here.
