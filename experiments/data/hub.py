@@ -25,13 +25,13 @@ def load(config: DataConfig) -> DataSet:
     here reads: only then does it find them again in its cache where there is no network, as on many clusters.
 
     The image and the label column are found by their types. Raises UserError when the repository cannot be
-    loaded, lacks a split or a column, or has another number of classes than `config.num_classes`.
+    loaded, lacks a split, a column or a label, or has another number of classes than `config.num_classes`.
     """
     table = tables(config)
     needed = _needed(table)
     if len(needed) < 2:
         raise UserError(f"data.hub={config.hub} has splits {sorted(table)}, but needs train and {HELD_OUT[0]}")
-    splits = [_split(table[name], config) for name in needed]
+    splits = [_split(table[name], name, config) for name in needed]
     return DataSet(config.name, f"Hugging Face data set {shown_name(config)}", config.num_classes, *splits)
 
 
@@ -77,7 +77,7 @@ def _needed(splits: Container[str]) -> list[str]:
     return [name for name in ("train", *[name for name in HELD_OUT if name in splits][:1]) if name in splits]
 
 
-def _split(rows, config: DataConfig) -> TableImages:
+def _split(rows, name: str, config: DataConfig) -> TableImages:
     import datasets
 
     images = [name for name, kind in rows.features.items() if isinstance(kind, datasets.Image)]
@@ -88,5 +88,14 @@ def _split(rows, config: DataConfig) -> TableImages:
     found = rows.features[labels[0]].num_classes
     if found != config.num_classes:
         raise UserError(f"data.hub={config.hub} has {found} classes, but data.num_classes={config.num_classes}")
+    where = f"split {name} of data.hub={config.hub}"
     mode = "L" if config.channels == 1 else "RGB"
-    return TableImages(rows, images[0], np.asarray(rows[labels[0]][:], dtype=np.int64), mode)
+    return TableImages(rows, images[0], _labels(rows[labels[0]][:], found, where), mode, where)
+
+
+def _labels(given: list[Any], classes: int, where: str) -> np.ndarray:
+    """int64 [n]. The library lets rows be without a label (None), or hides it (-1, as of many test splits)."""
+    for row, label in enumerate(given):
+        if label is None or not 0 <= label < classes:
+            raise UserError(f"row {row} (from 0) of {where} has label {label}, expected one from 0 to {classes - 1}")
+    return np.asarray(given, dtype=np.int64)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from experiments import data, models
 from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.batch_augmentation import BatchAugmentation, Normalise, mixes
+from experiments.data.readable import require_readable
 from experiments.data.reading import EvaluationReader, Stream, TrainReader, read_ahead
 from experiments.data.streams import derive, reseed
 from experiments.data.updates import UpdateSamples
@@ -69,6 +70,8 @@ class ImageClassification:
         for update in (1, self.updates_per_epoch):
             self.samples.shares(update)
         self.data = data.load(config.data)
+        require_readable(self.data.train, held_out=False)
+        require_readable(self.data.test, held_out=True, side=None if config.data.resize else config.data.image_size)
         reseed(derive(config.seed, "initialisation"))
         self.module: nn.Module = models.build(config.model, config.data).to(part.device)
         self.augment = BatchAugmentation(config.augmentation, config.data, config.loss.label_smoothing, config.seed)
