@@ -23,6 +23,7 @@ from experiments.data.updates import UpdateSamples
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError
+from experiments.tasks.batch_statistics import require_batch_statistics
 from experiments.tasks.loss_precision import at_least_float32
 from experiments.tasks.losses import loss_by_name
 from experiments.training.task import Loss, Part
@@ -52,6 +53,7 @@ class ImageClassification:
             raise UserError(
                 f"data.train_size={config.data.train_size} is less than one batch of {config.global_batch_size}"
             )
+        require_batch_statistics(config)
         self.workers = min(config.data.workers, os.cpu_count() or 1)
         self.criterion = loss_by_name(config.loss.name)
         self.samples = UpdateSamples(
