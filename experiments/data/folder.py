@@ -1,8 +1,7 @@
 """Image folders: `root/train/<class>/*.jpg` and `root/val/<class>/*.jpg`, as torchvision and timm read them.
 
 As with torchvision's ImageFolder the images of a class also lie in folders within its own, links are followed, and a
-file is an image by its ending, in capitals too. Other than there, what is hidden (`.git`, `.ipynb_checkpoints`, `._*`
-files of macOS) or an archiver's (`__MACOSX`, `@eaDir`) is no class and no image.
+file is an image by its ending, in capitals too. Other than there, what is hidden is no class and no image.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.data.hidden import is_hidden
 from experiments.data.images import DataSet, FileImages
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
 
 HELD_OUT = ("val", "validation", "test")
 EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
-NOT_DATA = ("__MACOSX", "@eaDir")  # folders that macOS's archives and Synology's servers leave
 
 
 def load(config: DataConfig) -> DataSet:
@@ -65,7 +64,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """What a folder holds, sorted by name, but for what is no data."""
     try:
         with os.scandir(folder) as entries:
-            data = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in NOT_DATA]
+            data = [entry for entry in entries if not is_hidden(entry.name)]
     except OSError as error:
         raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from error
     return sorted(data, key=lambda entry: entry.name)

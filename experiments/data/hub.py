@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.data.images import DataSet, TableImages
 from experiments.schema.config import DataConfig
-from experiments.schema.errors import UserError
+from experiments.schema.errors import DataError, UserError
 
 HELD_OUT = ("validation", "val", "test")
 SCRIPT = "scripts are no longer supported"  # what datasets from version 4 on says of a repository that is a program
@@ -63,6 +63,14 @@ def shown_name(config: DataConfig) -> str:
     """The repository, or the last part of a folder: records name no folders of this machine."""
     folder = Path(config.hub or "")
     return folder.name if folder.is_dir() else str(config.hub)
+
+
+def texts(rows: Any, column: str, where: str) -> Iterator[str]:
+    """The texts of a column. Raises DataError, naming the row, where there is none."""
+    for row, text in enumerate(rows[column]):
+        if text is None:
+            raise DataError(f"row {row} (from 0) of {where} has no {column}")
+        yield text
 
 
 def missing(config: DataConfig) -> str | None:

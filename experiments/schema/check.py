@@ -59,6 +59,8 @@ def _data(config: RunConfig) -> None:
                 f"data.{key}={getattr(config.data, key)} ({origin(config, f'data.{key}')}): data={config.data.name}, "
                 f"which scale={config.scale} reads, lies inside a package; did you mean data={_own_data(config)}?"
             )
+    if config.data.root and config.data.hub:
+        raise UserError(f"data.root={config.data.root} and data.hub={config.data.hub} (command line): give one of them")
     is_text, wanted = config.data.vocabulary > 0, READS.get(config.task, "images")
     if wanted == "games" and config.data.name != _own_data(config):
         raise UserError(

@@ -14,6 +14,7 @@ from typing import Any
 
 from experiments.data import hub
 from experiments.data.text.corpus import SPLITS, Corpus, encode
+from experiments.data.text.lines import numbered_lines
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
 
@@ -103,12 +104,7 @@ def _files(config: DataConfig) -> dict[str, Path | None]:
 
 def _lines(path: Path) -> Iterator[list[str]]:
     """The words of each line. Only a newline ends one: the texts hold other separators of Unicode's."""
-    try:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            for line in file:
-                yield line.split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+    return (line.split() for _, line in numbered_lines(path))
 
 
 def _rows(table: Any, split: str, config: DataConfig) -> Iterator[list[str]]:
@@ -120,7 +116,7 @@ def _rows(table: Any, split: str, config: DataConfig) -> Iterator[list[str]]:
     texts = [name for name, kind in rows.features.items() if getattr(kind, "dtype", None) == "string"]
     if len(texts) != 1:
         raise UserError(f"data.hub={config.hub} has columns {sorted(rows.features)}, but needs one of text")
-    return (row.split() for row in rows[texts[0]])
+    return (text.split() for text in hub.texts(rows, texts[0], f"split {split} of data.hub={config.hub}"))
 
 
 def _verified(lines: Iterator[list[str]], known: Published, split: str, where: str) -> Iterator[list[str]]:
