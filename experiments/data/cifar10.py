@@ -69,7 +69,10 @@ def _archive(root: Path) -> Path | None:
 
 def _unpack(archive: Path) -> DataSet:
     """Read the archive in memory: six PNGs of 10,000 rows, each row one image; two seconds, so no cache."""
-    content = archive.read_bytes()
+    try:
+        content = archive.read_bytes()
+    except OSError as error:
+        raise UserError(f"data.root: cannot read {archive}: {error.strerror or error}") from error
     found = sha256(content).hexdigest()
     if found != ARCHIVE_SHA256:
         raise UserError(f"data.root: {archive} has sha256 {found}, expected {ARCHIVE_SHA256} ({ARCHIVE})")

@@ -1,27 +1,33 @@
-"""Image folders: `root/train/<class>/*.jpg` and `root/val/<class>/*.jpg`, as torchvision and timm read them."""
+"""Image folders: `root/train/<class>/*.jpg` and `root/val/<class>/*.jpg`, as torchvision and timm read them.
+
+As with torchvision's ImageFolder the images of a class also lie in folders within its own, links are followed, and a
+file is an image by its ending, in capitals too. Other than there, what is hidden is no class and no image.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.data import contents
+from experiments.data.hidden import is_hidden
 from experiments.data.images import DataSet, FileImages
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
 
 HELD_OUT = ("val", "validation", "test")
-EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
+EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 
 
 def load(config: DataConfig) -> DataSet:
     """Read the listing of `config.root`. Classes are numbered in sorted order of their folder names.
 
-    Raises UserError when a folder is missing, holds no image, or holds another number of classes than
-    `config.num_classes`.
+    Raises UserError when a folder is missing, cannot be read or holds no image, a file is empty, or there is another
+    number of classes than `config.num_classes`.
     """
     root = Path(config.root or "")
     held_out = _held_out(root)
@@ -62,7 +68,17 @@ def _held_out(root: Path) -> Path | None:
 
 
 def _classes(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    return sorted(entry.name for entry in _entries(folder) if _is_folder(entry))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds, sorted by name, but for what is no data."""
+    try:
+        with os.scandir(folder) as entries:
+            data = [entry for entry in entries if not is_hidden(entry.name)]
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from error
+    return sorted(data, key=lambda entry: entry.name)
 
 
 def _split(folder: Path, classes: list[str], config: DataConfig) -> FileImages:
@@ -72,10 +88,47 @@ def _split(folder: Path, classes: list[str], config: DataConfig) -> FileImages:
     paths: list[bytes] = []
     labels: list[np.ndarray] = []
     for label, name in enumerate(classes):
-        files = sorted(entry.name for entry in os.scandir(folder / name) if entry.name.lower().endswith(EXTENSIONS))
+        files = sorted(_images(folder / name, name), key=lambda path: path.rpartition("/"))  # as torchvision sorts
         if not files:
             raise UserError(f"data.root={config.root}: {folder.name}/{name} holds no image ({', '.join(EXTENSIONS)})")
-        paths += [os.fsencode(f"{name}/{file}") for file in files]
+        paths += map(os.fsencode, files)
         labels.append(np.full(len(files), label, dtype=np.int64))
     mode = "L" if config.channels == 1 else "RGB"
     return FileImages(folder, np.array(paths, dtype=np.bytes_), np.concatenate(labels), mode)
+
+
+def _images(folder: Path, name: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
+    """Paths of the images in `folder`, whose own is `name`, and in the folders in it.
+
+    Raises UserError for a file that is empty or not there (a link to nothing), and for a link back to a folder `above`.
+    """
+    try:
+        found = folder.stat()
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from error
+    here = (found.st_dev, found.st_ino)
+    if here in above:
+        raise UserError(f"cannot read the folder {folder}: the link leads back to a folder that it lies in")
+    for entry in _entries(folder):
+        if _is_folder(entry):
+            yield from _images(folder / entry.name, f"{name}/{entry.name}", (*above, here))
+        elif entry.name.lower().endswith(EXTENSIONS):
+            _require_content(entry)
+            yield f"{name}/{entry.name}"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """A link that leads nowhere, or to itself, is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _require_content(entry: os.DirEntry[str]) -> None:
+    try:
+        size = entry.stat().st_size
+    except OSError as error:
+        raise UserError(f"cannot read the image {entry.path}: {error.strerror or error}") from error
+    if not size:
+        raise UserError(f"cannot read the image {entry.path}: the file is empty")

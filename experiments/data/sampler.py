@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from experiments.data.streams import derive
+from experiments.schema.batches import pieces
 from experiments.schema.errors import UserError
 
 
@@ -66,7 +67,7 @@ def deal(
         raise UserError(f"mixup and cutmix mix pairs: launch.micro_batch={micro_batch} must be even")
     units = np.concatenate([_pairs(member) if paired else member[:, None] for member in members])
     group_of = np.repeat(np.arange(groups), [len(member) // width for member in members])
-    chunks = world_size * max(1, -(-size // (micro_batch * world_size)))
+    chunks = pieces(size, micro_batch, world_size)
     if chunks > len(units):
         raise UserError(f"{size} samples (batch_size as run) are too few for {world_size} ranks{' in pairs' * paired}")
     mine = np.array_split(np.arange(len(units)), chunks)[

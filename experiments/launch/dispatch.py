@@ -15,13 +15,16 @@ from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
 from experiments.schema.legal_values import IN_PACKAGES
 from experiments.schema.sources import read
+from experiments.tasks.batch_statistics import require_batch_statistics
 
 
 def dispatch(configs: Sequence[RunConfig]) -> int:
     """Do what `configs` ask for; two cells that are the same run count once. Raises UserError before any run when data
-    is missing."""
+    is missing, or batch norm would see one sample alone."""
     configs = list({(config_digest(config), config.seed): config for config in configs}.values())
     require_stackable(configs)
+    for config in configs:
+        require_batch_statistics(config)
     if configs[0].launch.name == "plan":
         from experiments.launch import plan
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from experiments.schema.config import RunConfig
+from experiments.schema.epochs import samples_per_epoch
+from experiments.schema.origin import origin
 
 
 def unit(config: RunConfig) -> int:
@@ -29,6 +31,26 @@ def micro_batch(config: RunConfig, ranks: int) -> int:
         return config.launch.micro_batch
     share = max(1, config.global_batch_size // ranks)
     return largest_part(share, min(config.batch_per_device, share), unit(config))
+
+
+def last_batch(config: RunConfig) -> int:
+    """Samples of the smaller batch that an epoch ends with; 0 where there is none, or `drop_last` leaves it out."""
+    return 0 if config.drop_last else samples_per_epoch(config) % config.global_batch_size
+
+
+def pieces(samples: int, micro_batch: int, ranks: int) -> int:
+    """Into how many micro-batches, over all ranks, an update of so many samples is cut; they differ by one unit."""
+    return ranks * max(1, -(-samples // (micro_batch * ranks)))
+
+
+def key_of_batch(config: RunConfig, wanted: int) -> tuple[str, int]:
+    """The key that decided the global batch, with its value and where that came from, and the value of that key for a
+    global batch of `wanted`: ("batch_size=256 (configs/exp/vit_small.yaml)", 512)."""
+    key, value, near = "global_batch_size", config.global_batch_size, wanted
+    if origin(config, key) != "command line":
+        key, value = "batch_size", config.batch_size
+        near = round(wanted / config.scale_factors["batch_size"])
+    return f"{key}={value} ({origin(config, key)})", near
 
 
 def accumulation(config: RunConfig, ranks: int) -> int:

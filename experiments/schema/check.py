@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from experiments.schema import names, paths
-from experiments.schema.batches import largest_part, micro_batch, unit
+from experiments.schema.batches import key_of_batch, largest_part, last_batch, micro_batch, pieces, unit
 from experiments.schema.budget import EPOCHS, UPDATES, budget_of, stop_of
 from experiments.schema.config import RunConfig, ScheduleConfig
 from experiments.schema.epochs import of_run, samples_per_epoch, updates_per_epoch
@@ -59,6 +59,8 @@ def _data(config: RunConfig) -> None:
                 f"data.{key}={getattr(config.data, key)} ({origin(config, f'data.{key}')}): data={config.data.name}, "
                 f"which scale={config.scale} reads, lies inside a package; did you mean data={_own_data(config)}?"
             )
+    if config.data.root and config.data.hub:
+        raise UserError(f"data.root={config.data.root} and data.hub={config.data.hub} (command line): give one of them")
     is_text, wanted = config.data.vocabulary > 0, READS.get(config.task, "images")
     if wanted == "games" and config.data.name != _own_data(config):
         raise UserError(
@@ -128,14 +130,17 @@ def _rollouts(config: RunConfig) -> None:
             near = suggestion(f"ppo_{value.lower()}", games)
             raise UserError(f"{text} (command line): a game is an experiment of its own{near}")
     if config.ppo.normalise_advantages and config.global_batch_size == 1:
-        raise UserError(f"batch_size=1 ({origin(config, 'batch_size')}): advantages of one sample cannot be normalised")
-    steps = config.ppo.rollout_steps
-    for key, parts in (("ppo.environments", config.ppo.environments), ("global_batch_size", config.global_batch_size)):
+        shown, near = key_of_batch(config, 2)
+        raise UserError(f"{shown}: advantages of one sample cannot be normalised; did you mean {near}?")
+    steps, key, environments = config.ppo.rollout_steps, "ppo.environments", config.ppo.environments
+    batch = largest_part(steps, config.global_batch_size, 1)
+    for parts, shown, near in (
+        (environments, f"{key}={environments} ({origin(config, key)})", largest_part(steps, environments, 1)),
+        (config.global_batch_size, *key_of_batch(config, batch)),
+    ):
         if steps % parts:
-            place = origin(config, key if key != "global_batch_size" else "batch_size")
             raise UserError(
-                f"{key}={parts} ({place}): does not divide the {steps} steps of a rollout (ppo.rollout_steps); did you "
-                f"mean {largest_part(steps, parts, 1)}?"
+                f"{shown}: does not divide the {steps} steps of a rollout (ppo.rollout_steps); did you mean {near}?"
             )
 
 
@@ -148,9 +153,10 @@ def _columns(config: RunConfig) -> None:
         )
     columns, tokens = config.global_batch_size, config.data.train_size
     if tokens < 2 * columns:
+        shown, near = key_of_batch(config, max(1, tokens // 2))
         raise UserError(
-            f"global_batch_size={columns} ({origin(config, 'batch_size')}): {tokens} training tokens of "
-            f"{config.data.name} are too few for so many sequences; did you mean {max(1, tokens // 2)}?"
+            f"{shown}: {tokens} training tokens of {config.data.name} are too few for {columns} sequences; did you "
+            f"mean {near}?"
         )
 
 
@@ -171,10 +177,14 @@ def _masks(config: RunConfig) -> None:
 def _updates(config: RunConfig) -> None:
     """There must be an update in every epoch, and those asked about must exist."""
     if updates_per_epoch(config) < 1:
-        terms = "targets in each column" if config.bptt.length else "training images"
+        terms, samples = (
+            "targets in each column" if config.bptt.length else "training images",
+            samples_per_epoch(config),
+        )
+        shown, near = key_of_batch(config, largest_part(samples, samples, unit(config)))
         raise UserError(
-            f"global_batch_size={config.global_batch_size} ({origin(config, 'batch_size')}): larger than an epoch of "
-            f"{samples_per_epoch(config)} {terms} of {config.data.name}"
+            f"{shown}: a batch of {config.global_batch_size} is larger than an epoch of {samples} {terms} of "
+            f"{config.data.name}; did you mean {near}?"
         )
     total, stop = of_run(config).total_updates, stop_of(config)
     if stop is not None and stop >= total:
@@ -203,11 +213,17 @@ def _split(config: RunConfig) -> None:
         raise UserError(
             f"launch.devices={devices} ({origin(config, 'launch.devices')}): {why} {batch}; did you mean {near}?"
         )
+    where = origin(config, "batch_per_device")
+    if batch % per_device and origin(config, "global_batch_size") == "command line" != where:
+        shown, near = key_of_batch(config, round(batch / per_device) * per_device)
+        raise UserError(
+            f"{shown}: batch norm and mixup act on batch_per_device={per_device} ({where}), which does not divide it; "
+            f"did you mean {near}?"
+        )
     if batch % per_device or per_device % whole:
         why = f"does not divide the global batch of {batch}" if batch % per_device else f"odd, {PAIRS}"
         raise UserError(
-            f"batch_per_device={per_device} ({origin(config, 'batch_per_device')}): {why}; did you mean "
-            f"{largest_part(batch, per_device, whole)}?"
+            f"batch_per_device={per_device} ({where}): {why}; did you mean {largest_part(batch, per_device, whole)}?"
         )
     share, micro = batch // devices, micro_batch(config, devices)
     if share % micro or micro % whole:
@@ -221,25 +237,25 @@ def _split(config: RunConfig) -> None:
 
 
 def _refuse_odd_batch(config: RunConfig) -> NoReturn:
-    batch, key, value = config.global_batch_size, "global_batch_size", config.global_batch_size
-    near = batch + 1
-    if origin(config, key) != "command line":
-        key, value = "batch_size", config.batch_size
-        near = round(near / config.scale_factors["batch_size"])
-    raise UserError(
-        f"{key}={value} ({origin(config, key)}): makes an odd global batch of {batch}, {PAIRS}; did you mean {near}?"
-    )
+    batch = config.global_batch_size
+    shown, near = key_of_batch(config, batch + 1)
+    raise UserError(f"{shown}: makes an odd global batch of {batch}, {PAIRS}; did you mean {near}?")
 
 
 def _last_batch(config: RunConfig) -> None:
-    """The smaller batch that `drop_last=false` leaves at the end of an epoch must be dealt in pairs too."""
-    rest = samples_per_epoch(config) % config.global_batch_size
-    if config.drop_last or not rest or unit(config) == 1:
+    """The smaller batch that `drop_last=false` leaves at the end of an epoch must be dealt in pairs too, and give every
+    rank something to do."""
+    rest, devices = last_batch(config), config.launch.devices
+    if not rest:
         return
-    groups = -(-rest // config.batch_per_device)
-    if rest % (2 * groups):
-        key = "drop_last"
+    fault = ""
+    if unit(config) > 1 and rest % (2 * -(-rest // config.batch_per_device)):
+        fault = f"which leaves a device an odd number of samples, {PAIRS}"
+    elif rest // unit(config) < pieces(rest, micro_batch(config, devices), devices):
+        fault = f"too few for launch.devices={devices}"
+    if fault:
+        near = "true" if samples_per_epoch(config) >= config.global_batch_size else "launch.devices=1"
         raise UserError(
-            f"{key}=false ({origin(config, key)}): an epoch ends with a batch of {rest}, which leaves a device an odd "
-            f"number of samples, {PAIRS}; did you mean true?"
+            f"drop_last=false ({origin(config, 'drop_last')}): an epoch ends with a batch of {rest}, {fault}; did you "
+            f"mean {near}?"
         )

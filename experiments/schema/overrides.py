@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, OverrideType
+from hydra.core.override_parser.types import Glob, Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 
 from experiments.schema import names
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 from experiments.schema.point import Point
-from experiments.schema.typed import expect_key
+from experiments.schema.typed import expect_key, words
 
 # Choices that pick a file or a part of one; every other key sets a value of the resolved configuration.
 CHOICES = (*names.GROUPS, "recipe", "epochs", "updates", "batch_size", "lr_scaling", "stage")
@@ -29,11 +30,15 @@ def parse(arguments: list[str]) -> list[Point]:
     """
     multirun = any(argument in MULTIRUN for argument in arguments)
     texts = [argument for argument in arguments if argument not in MULTIRUN]
-    overrides = [_parse_one(text) for text in texts]
+    overrides = [_parse_one(text, multirun) for text in texts]
     _refuse_repeated(overrides)
     for override in overrides:
         if override.is_sweep_override() and not multirun:
-            raise UserError(f"{override.input_line} (command line) is a sweep over several runs; add -m (--multirun)")
+            key, value = override.get_key_element(), (override.input_line or "").partition("=")[2]
+            one = f", or if it is one text quote it: {_quoted_for_the_shell(key, value)}" if _is_text(key) else ""
+            raise UserError(
+                f"{override.input_line} (command line) is a sweep over several runs; add -m (--multirun){one}"
+            )
     try:
         [batch] = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     except HydraException as error:
@@ -43,7 +48,7 @@ def parse(arguments: list[str]) -> list[Point]:
     return [_point(line) for line in batch]
 
 
-def _parse_one(text: str) -> Override:
+def _parse_one(text: str, multirun: bool) -> Override:
     if text.startswith("-"):
         near = difflib.get_close_matches(text, [*MULTIRUN, "--help", "--optimizers"], n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else "there are -m (--multirun), --help and --optimizers"
@@ -54,11 +59,71 @@ def _parse_one(text: str) -> Override:
         raise UserError(f"{text} (command line): interpolations are not resolved here; write the value itself")
     if "=" not in text.lstrip("~+"):
         raise UserError(f"{text} (command line) is not key=value{_meant(text)}")
+    key, _, value = text.partition("=")
+    return _allowed(_text(key, value, multirun) if _is_text(key) else _other(key, value), text)
+
+
+def _text(key: str, value: str, multirun: bool) -> Override:
+    """A text, such as a folder, stands for itself: what Hydra's grammar has no word for, or would make a number, a flag
+    or a list of, needs no quotes. Quotes, escapes, `null` and sweeps are Hydra's."""
+    if not value.strip(" \t'\""):
+        raise UserError(
+            f"{key}={value} (command line) is empty: give a value or leave it out; was a variable of the shell not set?"
+        )
     try:
-        [override] = OverridesParser.create().parse_overrides([text])
+        override = _by_hydra(f"{key}={value}")
+    except HydraException:
+        if multirun and "," in value:
+            each = ",".join(_quoted(one, Quote.double) for one in value.split(","))
+            raise UserError(
+                f"{key}={value} (command line) cannot be read as a sweep; quote each: {shlex.quote(f'{key}={each}')}, "
+                f"or if it is one text: {_quoted_for_the_shell(key, value)}"
+            ) from None
+        return _by_hydra(f"{key}={_quoted(value, Quote.single)}")
+    if override.is_sweep_override() or isinstance(override.value(), str | None):
+        return override
+    return _by_hydra(f"{key}={_quoted(value, Quote.single)}")
+
+
+def _other(key: str, value: str) -> Override:
+    try:
+        return _by_hydra(f"{key}={value}")
     except HydraException as error:
-        raise UserError(f"{text} (command line) cannot be read: {_first_line(error)}") from None
-    return _allowed(override, text)
+        name = key.lstrip("~+")
+        _known_key(name, f"{key}={value}")
+        if name in CHOICES or name in ALIASES:
+            raise UserError(f"{key}={value} (command line) cannot be read: expected a name or a number") from None
+        if name.startswith(("model.arguments.", "optim.")):
+            quoted = _quoted_for_the_shell(key, value)
+            raise UserError(
+                f"{key}={value} (command line) cannot be read: {_first_line(error)}; if it is text, quote it: {quoted}"
+            ) from None
+        expected = words(expect_key(name, "command line"))
+        raise UserError(f"{key}={value} (command line) cannot be read: expected {expected}") from None
+
+
+def _by_hydra(text: str) -> Override:
+    [override] = OverridesParser.create().parse_overrides([text])
+    return override
+
+
+def _is_text(key: str) -> bool:
+    """Whether a key holds a text, and is no name of a file in `configs`."""
+    if key in CHOICES or key in ALIASES:
+        return False
+    try:
+        return words(expect_key(key, "command line")) in ("text", "text or null")
+    except UserError:
+        return False
+
+
+def _quoted(value: str, quote: Quote) -> str:
+    """`value` as one text in Hydra's grammar."""
+    return QuotedString(text=value, quote=quote).with_quotes()
+
+
+def _quoted_for_the_shell(key: str, value: str) -> str:
+    return shlex.quote(f"{key}={_quoted(value, Quote.double)}")
 
 
 def _allowed(override: Override, text: str) -> Override:

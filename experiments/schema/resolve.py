@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,17 @@ COMMAND_LINE = "command line"
 KNOBS = ("recipe", "epochs", "updates", "batch_size", "lr_scaling")
 DEFAULTS = {"optim": "adan", "scale": "mini", "launch": "local", "track": "none"}
 PLACES = ("data.root", "data.hub", "data.cache")
-# Fields of RunConfig that follow from others: nobody sets them.
-DERIVED = ("title", "task", "inherited", "glue", "scale_factors", "curve", "provenance", "disagreements", "overrides")
+PLACES_OF_WEIGHTS = ("parent", "init", "text.tokenizer")
+# Fields of RunConfig that follow from others: nobody sets them. What is set instead, where there is something.
+DERIVED = {
+    "title": "exp=",
+    "task": "exp=",
+    "inherited": "parent=, init= or text.tokenizer=",
+    "glue": "task.name=",
+    "scale_factors": "scale= or global_batch_size=",
+    **dict.fromkeys(("curve", "provenance", "disagreements", "overrides"), ""),
+    **{f"{group}.name": f"{group}=" for group in ("optim", "data", "launch", "track")},
+}
 EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 
@@ -168,8 +178,9 @@ def _scale_rate(stack: Stack, recipe_batch_size: int) -> None:
 def _override(stack: Stack, key: str, value: Any, hyper_parameters: Tree) -> None:
     """Set one value from the command line, last of all."""
     text = f"{key}={show(value)}"
-    if key.split(".")[0] in DERIVED:
-        raise UserError(f"{text} ({COMMAND_LINE}): {key} follows from other choices and cannot be set")
+    for derived in DERIVED.keys() & {key, key.split(".")[0]}:
+        instead = f"; use {DERIVED[derived]}" if DERIVED[derived] else ""
+        raise UserError(f"{text} ({COMMAND_LINE}): {key} follows from other choices and cannot be set{instead}")
     if key.startswith("optim."):
         value = optimizer_value(key, value, hyper_parameters, COMMAND_LINE)
     elif words(expect_key(key, COMMAND_LINE)) == "a mapping" and key != "model.arguments":
@@ -200,9 +211,22 @@ def _entries(stack: Stack, hyper_parameters: Tree) -> Iterator[tuple[str, Any, s
         if key.startswith("optim."):
             value = optimizer_value(key, value, hyper_parameters, origin)
         elif key in PLACES and value is not None:
-            place = Path(str(value)).expanduser()
-            value = str(place.resolve()) if key != "data.hub" or place.is_dir() else value
+            value = _place(key, str(value), origin)
+        elif key in PLACES_OF_WEIGHTS and value is not None:  # or names, which `launch.inheritance` finds
+            _place(key, str(value), origin)
         yield key, value, origin
+
+
+def _place(key: str, value: str, origin: str) -> str:
+    """A folder or a file as an absolute path. Raises UserError for what the file system cannot look at."""
+    try:
+        place = Path(value).expanduser()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.stat()
+        return str(place.resolve()) if key != "data.hub" or place.is_dir() else value
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{key}={value} ({origin}): cannot be looked at: {reason}") from error
 
 
 def _is_identity(key: str) -> bool:

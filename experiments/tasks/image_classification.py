@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from experiments import data, models
 from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.batch_augmentation import BatchAugmentation, Normalise, mixes
+from experiments.data.readable import require_readable
 from experiments.data.reading import EvaluationReader, Stream, TrainReader, read_ahead
 from experiments.data.streams import derive, reseed
 from experiments.data.updates import UpdateSamples
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError
+from experiments.tasks.batch_statistics import require_batch_statistics
 from experiments.tasks.loss_precision import at_least_float32
 from experiments.tasks.losses import loss_by_name
 from experiments.training.task import Loss, Part
@@ -51,6 +53,7 @@ class ImageClassification:
             raise UserError(
                 f"data.train_size={config.data.train_size} is less than one batch of {config.global_batch_size}"
             )
+        require_batch_statistics(config)
         self.workers = min(config.data.workers, os.cpu_count() or 1)
         self.criterion = loss_by_name(config.loss.name)
         self.samples = UpdateSamples(
@@ -69,6 +72,8 @@ class ImageClassification:
         for update in (1, self.updates_per_epoch):
             self.samples.shares(update)
         self.data = data.load(config.data)
+        require_readable(self.data.train, held_out=False)
+        require_readable(self.data.test, held_out=True, side=None if config.data.resize else config.data.image_size)
         reseed(derive(config.seed, "initialisation"))
         self.module: nn.Module = models.build(config.model, config.data).to(part.device)
         self.augment = BatchAugmentation(config.augmentation, config.data, config.loss.label_smoothing, config.seed)

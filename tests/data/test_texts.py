@@ -158,3 +158,27 @@ def test_the_real_texts_have_the_published_sizes(name, tmp_path):
     found = hashlib.new(word_level.CORPORA[name].hash, b"").name
     with pytest.raises(UserError, match=f"the valid text has {found} "):
         text.load(config_of(name, root=str(tmp_path)))
+
+
+def test_bytes_that_are_no_text_are_named_by_their_line(wikitext, tmp_path):
+    write(tmp_path)
+    (tmp_path / "valid.txt").write_bytes(b"the cat sat\nto\xff\n")
+    with pytest.raises(UserError, match=r"valid\.txt, line 2: no text in UTF-8, it has the byte 0xff"):
+        text.load(wikitext(root=str(tmp_path)))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_word(wikitext, tmp_path):
+    expected = text.load(wikitext(root=write(tmp_path))).manifest()
+    train = tmp_path / "train.txt"
+    train.write_bytes(b"\xef\xbb\xbf" + train.read_bytes())
+    assert text.load(wikitext(root=str(tmp_path))).manifest() == expected
+
+
+def test_a_row_without_a_text_is_named(wikitext, tmp_path):
+    datasets.disable_progress_bars()
+    (tmp_path / "hub").mkdir()
+    for split, name in (("train", "train"), ("valid", "validation"), ("test", "test")):
+        rows = datasets.Dataset.from_dict({"text": [*LINES[split][:-1], None if split == "test" else LINES[split][-1]]})
+        rows.to_parquet(tmp_path / "hub" / f"{name}-00000-of-00001.parquet")
+    with pytest.raises(UserError, match=r"row 1 \(from 0\) of split test of data\.hub=.* has no text"):
+        text.load(wikitext(hub=str(tmp_path / "hub"), cache=str(tmp_path / "cache")))

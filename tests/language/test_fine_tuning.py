@@ -293,13 +293,13 @@ def test_the_hubs_tables_are_read(tmp_path: Path, name):
         (
             {"train": "sentence1\tsentence2\tlabel\nA\tB\tyes\n", "dev": ""},
             (1, 1),
-            "label 'yes', expected one of entail",
+            "train.tsv, line 2: label 'yes', expected one of entail",
         ),
         ({"train": "", "dev": ""}, (1, 1), "train.tsv has no column 'sentence1'"),
         (
             {"train": "sentence1\tsentence2\tlabel\nA\tB\tentailment\nA\rB\tC\tentailment\n", "dev": ""},
             (1, 1),
-            r"train.tsv, after line \d: no TSV file in UTF-8: new-line character",
+            r"train.tsv, line 3: no row of a TSV file: new-line character",
         ),
     ],
 )
@@ -314,8 +314,47 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, files, sizes, mes
 def test_scores_that_cannot_be_are_refused(tmp_path: Path, score):
     (tmp_path / "train.tsv").write_text(f"sentence1\tsentence2\tscore\nA\tB\t5.0\nA\tB\t{score}\n")
     (tmp_path / "dev.tsv").touch()
-    with pytest.raises(UserError, match=f"train.tsv of STS-B: label '{score}', expected a score from 0 to 5"):
+    with pytest.raises(UserError, match=f"train.tsv, line 3: label '{score}', expected a score from 0 to 5"):
         glue.load(_data("STS-B", root=str(tmp_path)), "STS-B")
+
+
+def test_bytes_that_are_no_text_are_named_by_their_line(tmp_path: Path):
+    rows = b"sentence1\tsentence2\tlabel\nA\tB\tentailment\nA\t\xe9\tentailment\n"
+    (tmp_path / "train.tsv").write_bytes(rows)
+    (tmp_path / "dev.tsv").write_bytes(b"")
+    with pytest.raises(UserError, match=r"train\.tsv, line 3: no text in UTF-8, it has the byte 0xe9"):
+        glue.load(_data("RTE", root=str(tmp_path)), "RTE")
+
+
+def test_a_byte_order_mark_and_ends_of_lines_of_windows_change_nothing(tmp_path: Path):
+    rows = b"sentence1\tsentence2\tlabel\nA\tB\tentailment\n"
+    for place, train in (("plain", rows), ("windows", b"\xef\xbb\xbf" + rows.replace(b"\n", b"\r\n"))):
+        (tmp_path / place).mkdir()
+        for name in ("train", "dev"):
+            (tmp_path / place / f"{name}.tsv").write_bytes(train)
+    found = [
+        glue.load(_data("RTE", root=str(tmp_path / place), train_size=1, test_size=1), "RTE").manifest()
+        for place in ("plain", "windows")
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("label", None, r"row 1 \(from 0\) of split validation of RTE in .*: label None, expected one of entailment"),
+        ("label", -1, r"row 1 \(from 0\) of split validation of RTE in .*: label -1, expected one of entailment"),
+        ("sentence2", None, r"row 1 \(from 0\) of split validation of RTE in .* has no sentence2"),
+    ],
+)
+def test_a_row_of_the_hub_without_a_label_or_a_text_is_named(monkeypatch, column, value, message):
+    whole = {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "label": [0, 1]}
+    splits = {"train": whole, "validation": {**whole, column: [whole[column][0], value]}}
+    tables = {split: datasets.Dataset.from_dict(columns) for split, columns in splits.items()}
+    monkeypatch.setattr(glue.hub, "tables", lambda *_: tables)
+    config = _data("RTE", hub="nyu-mll/glue", train_size=2, test_size=2)
+    with pytest.raises(UserError, match=message):
+        glue.load(config, "RTE")
 
 
 def test_another_number_of_classes_is_refused():

@@ -110,15 +110,53 @@ def test_what_a_tokenizers_file_keeps_of_its_last_use_cuts_and_pads_nothing(docu
     [
         ({}, "holds no .txt or .jsonl file"),
         ({"a.jsonl": '{"text": "x"}\n{"words": 1}'}, "a.jsonl, line 2: expected a JSON object with a text 'text'"),
+        (
+            {"a.jsonl": '{"text": "x"}\n\n' + "[" * 100_000},
+            "a.jsonl, line 3: expected a JSON object with a text 'text'",
+        ),
+        ({"a.jsonl": '{"text": "x"}\n{"text": null}'}, "a.jsonl, line 2: expected a JSON object with a text 'text'"),
+        (
+            {"a.jsonl": '{"text": "x"}\n{"text": "a \\ud83d b"}'},
+            r"a.jsonl, line 2: \\ud83d is half of a surrogate pair and no character",
+        ),
+        ({"a.txt": b"One.\r\n\r\nCaf\xe9."}, "a.txt, line 3: no text in UTF-8, it has the byte 0xe9"),
+        ({"a.jsonl": b'{"text": "x"}\n{"text": "\xed\xa0\xbd"}'}, "a.jsonl, line 2: no text in UTF-8, .* byte 0xed"),
         ({"a.txt": "Just one.\n\nDocument more."}, "has no document for held_out"),
         ({"a.txt": "\n\n".join(["Yes."] * 20)}, "has only 26. byte-pair entries, give model.arguments.vocab_size=26"),
     ],
 )
 def test_texts_that_cannot_be_used_are_refused(tmp_path: Path, files, message):
     for name, content in files.items():
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=message):
         subwords.load(DataConfig("documents", root=str(tmp_path), cache=str(tmp_path)), TEXT, 270)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", b'\xef\xbb\xbf{"text": "One."}\n\n  \n{"text": "Two \\ud83d\\ude00\\nlines."}\n\n'),
+        ("A.JSONL", b'{"text": "One."}\r\n\r\n{"text": "Two \xf0\x9f\x98\x80\\nlines."}'),
+        ("a.txt", b"\xef\xbb\xbfOne.\n\n\nTwo \xf0\x9f\x98\x80\nlines.\n"),
+        ("A.TXT", b"One.\r\n\r\nTwo \xf0\x9f\x98\x80\r\nlines."),
+        ("a.txt", b"One.\r\rTwo \xf0\x9f\x98\x80\rlines."),
+    ],
+)
+def test_a_byte_order_mark_empty_lines_and_other_ends_of_lines_change_no_document(tmp_path: Path, name, content):
+    (tmp_path / name).write_bytes(content)
+    for hidden in ("._a.txt", ".ipynb_checkpoints/a.txt", "__MACOSX/a.jsonl"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_bytes(b"\0\5\x16\7")
+    documents = load(DataConfig("documents", root=str(tmp_path)))
+    assert list(documents.read()) == ["One.", "Two \N{GRINNING FACE}\nlines."]
+
+
+def test_a_row_without_a_text_is_named(tmp_path: Path):
+    (tmp_path / "tables").mkdir()
+    datasets.Dataset.from_dict({"text": ["One.", None]}).to_parquet(tmp_path / "tables" / "train.parquet")
+    documents = load(DataConfig("documents", hub=str(tmp_path / "tables"), cache=str(tmp_path)))
+    with pytest.raises(UserError, match=r"row 1 \(from 0\) of split train of data\.hub=.* has no text"):
+        list(documents.read())
 
 
 def test_a_place_to_read_from_is_asked_for():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 import pytest
 
+from experiments.schema.check import check
 from experiments.schema.compose import compose
 from experiments.schema.errors import UserError
 
@@ -106,7 +110,8 @@ def test_integers_for_numbers_are_numbers():
         (["exp=vit_small", "~data=mnist"], "nothing can be deleted"),
         (["exp=vit_small", "-m", "optim=glob(ada*)"], "comma list"),
         (["exp=vit_small", "-m", "seed=range(0,0)"], "empty"),
-        (["exp=vit_small", "x=[1"], "cannot be read"),
+        (["exp=vit_small", "x=[1"], "x .command line.: no such key"),
+        (["exp=vit_small", "+model.arguments.x=[1"], "cannot be read"),
         (["vit_small"], "did you mean exp=vit_small"),
         (["exp=vit_small", "--multrun"], "did you mean --multirun"),
         (["exp=vit_small", "hydra.run.dir=/x"], "Hydra's own settings"),
@@ -118,6 +123,156 @@ def test_integers_for_numbers_are_numbers():
 def test_mistakes_are_answered_with_value_origin_and_nearest_choice(arguments, message):
     with pytest.raises(UserError, match=message):
         compose(arguments)
+
+
+TEXTS = [
+    *(
+        "/a=b",
+        "/a(1)",
+        "/a b",
+        "/a[1]",
+        "/a{b}",
+        "/it's",
+        '/a"b',
+        "/$HOME/x",
+        "/\u00e9\u4e2d",
+        "/a\\b",
+        "/a;b",
+        "/a&b",
+        "/a#b",
+    ),
+    *(
+        "/a!b",
+        "/a?b*",
+        "/a:b",
+        "/a+b@c%d",
+        "/a|b",
+        "/a<b>",
+        "/a\nb",
+        "/a\udcffb",
+        "/~x",
+        "/123",
+        "/1e3",
+        "/null/x",
+        "/(",
+        "/]'",
+    ),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_folder_needs_no_quotes_whatever_its_name(text):
+    assert one("exp=vit_small", f"data.root={text}").data.root == text
+    assert one("exp=vit_small", f"track.project={text}").track.project == text
+
+
+@pytest.mark.parametrize("text", ["1e3", "true", "[a,b]", "{a:b}", "007"])
+def test_a_text_is_no_number_no_flag_and_no_list(text):
+    assert one("exp=vit_small", f"track.project={text}").track.project == text
+
+
+def test_quotes_escapes_and_null_are_hydras():
+    assert one("exp=vit_small", "data.root='/a, b'").data.root == "/a, b"
+    assert one("exp=vit_small", 'data.root="/a, b"').data.root == "/a, b"
+    assert one("exp=vit_small", r"data.root=/a\,b").data.root == "/a,b"
+    assert one("exp=vit_small", "data.root=null").data.root is None
+
+
+def test_places_are_absolute_and_the_home_directory_is_known(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for text in ("~/x", "x", "./x/", str(tmp_path / "x")):
+        assert one("exp=vit_small", f"data.root={text}").data.root == str(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "values"),
+    [
+        (
+            ["data.root=/a,/b"],
+            r"sweep over several runs; add -m .--multirun., or if it is one text quote it: (.*)$",
+            ["/a,/b"],
+        ),
+        (["data.root=/a, $b"], r"sweep over .* quote it: (.*)$", ["/a, $b"]),
+        (["-m", "data.root=/a=1,/b=2"], r"as a sweep; quote each: (.*), or if it is one text: ", ["/a=1", "/b=2"]),
+        (["-m", "data.root=/a=1,/b=2"], r"or if it is one text: (.*)$", ["/a=1,/b=2"]),
+    ],
+)
+def test_what_could_be_a_sweep_is_answered_with_quotes_that_work(arguments, message, values):
+    with pytest.raises(UserError) as mistake:
+        compose(["exp=vit_small", *arguments])
+    found = re.search(message, str(mistake.value))
+    assert found, mistake.value
+    configs = compose(["exp=vit_small", "-m", *shlex.split(found[1])])
+    assert [config.data.root for config in configs] == values
+
+
+def test_quotes_of_an_argument_of_a_model_are_told_and_work():
+    with pytest.raises(UserError, match=r"cannot be read: .*; if it is text, quote it: ") as mistake:
+        compose(["exp=vit_small", "+model.arguments.act_layer=a(b"])
+    [argument] = shlex.split(str(mistake.value).partition("quote it: ")[2])
+    assert one("exp=vit_small", argument).model.arguments["act_layer"] == "a(b"
+
+
+@pytest.mark.parametrize("key", ["data.root", "data.hub", "data.cache", "parent", "init", "text.tokenizer", "stop_at"])
+@pytest.mark.parametrize("text", ["", " ", "''", '""'])
+def test_nothing_is_no_place(key, text):
+    with pytest.raises(UserError, match=rf"^{key}={text} .command line. is empty: give a value or leave it out"):
+        compose(["exp=bert_glue", f"{key}={text}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("/" + "a" * 300, "File name too long"), ("/a\0b", "null byte"), ("~nobody_of_that_name/x", "home directory")],
+)
+@pytest.mark.parametrize("key", ["data.root", "data.hub", "data.cache", "parent", "init", "text.tokenizer"])
+def test_a_place_that_cannot_be_looked_at_is_named(key, text, reason):
+    with pytest.raises(UserError, match=rf"^{re.escape(key)}=.* .command line.: cannot be looked at: .*{reason}"):
+        compose(["exp=bert_glue", f"{key}={text}"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("task=ppo", "task follows from other choices and cannot be set; use exp="),
+        ("glue.name=RTE", "cannot be set; use task.name="),
+        ("inherited.weights=x", "cannot be set; use parent=, init= or text.tokenizer="),
+        ("optim.name=adamw", "cannot be set; use optim="),
+        ("data.name=mnist", "cannot be set; use data="),
+        ("launch.name=plan", "cannot be set; use launch="),
+        ("scale_factors.epochs=1", "cannot be set; use scale= or global_batch_size="),
+        ("seed==3", "seed==3 .command line. cannot be read: expected an integer"),
+        ("model.channels_last=(yes", "cannot be read: expected true or false"),
+        ("optim=a(b", "cannot be read: expected a name or a number"),
+    ],
+)
+def test_what_follows_from_others_is_answered_with_what_to_set(argument, message):
+    with pytest.raises(UserError, match=message):
+        compose(["exp=bert_glue", argument])
+
+
+def test_data_are_read_from_one_place():
+    with pytest.raises(UserError, match=r"data\.root=/a and data\.hub=b/c .command line.: give one of them"):
+        check(one("exp=vit_small", "scale=paper", "data.root=/a", "data.hub=b/c"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["global_batch_size=5000"],
+            "^global_batch_size=5000 .command line.: .*4000 training images.*did you mean 4000",
+        ),
+        (
+            ["scale=paper", "global_batch_size=300"],
+            "^global_batch_size=300 .command line.: .*=256 .configs/exp.*mean 256",
+        ),
+        (["scale=paper", "batch_per_device=7"], "^batch_per_device=7 .command line.: does not divide"),
+    ],
+)
+def test_a_batch_is_blamed_on_the_key_that_set_it(arguments, message):
+    with pytest.raises(UserError, match=message):
+        check(one("exp=vit_small", *arguments))
 
 
 def test_a_table_is_all_its_cells():

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.data import contents, hub, reviews
+from experiments.data.hidden import is_hidden
 from experiments.data.text import movie_reviews
+from experiments.data.text.lines import no_character, numbered_lines
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import DataError, UserError
 
@@ -96,22 +98,20 @@ def _contents(config: DataConfig) -> contents.Contents:
 
 
 def _files(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in found if not any(map(is_hidden, path.relative_to(root).parts)))
 
 
 def _from_files(files: list[Path]) -> Iterator[str]:
     for file in files:
-        try:
-            with file.open(encoding="utf-8") as lines:
-                yield from _lines_of_json(file, lines) if file.suffix == ".jsonl" else _paragraphs(lines)
-        except UnicodeDecodeError as error:
-            raise DataError(f"{file} is no UTF-8 text: {error}") from error
+        lines = numbered_lines(file, newline=None)
+        yield from _lines_of_json(file, lines) if file.suffix.lower() == ".jsonl" else _paragraphs(lines)
 
 
-def _paragraphs(lines: Iterator[str]) -> Iterator[str]:
+def _paragraphs(lines: Iterator[tuple[int, str]]) -> Iterator[str]:
     """Runs of lines between empty ones."""
     document: list[str] = []
-    for line in lines:
+    for _, line in lines:
         if line.strip():
             document.append(line)
         elif document:
@@ -121,12 +121,17 @@ def _paragraphs(lines: Iterator[str]) -> Iterator[str]:
         yield "".join(document).strip()
 
 
-def _lines_of_json(file: Path, lines: Iterator[str]) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
+def _lines_of_json(file: Path, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
+    """The text of each line that is not empty."""
+    for number, line in lines:
+        if not line.strip():
+            continue
         try:
             text = json.loads(line)[TEXT_COLUMN].strip()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{file}, line {number}: expected a JSON object with a text {TEXT_COLUMN!r}") from error
+        if (half := no_character(text)) is not None:
+            raise DataError(f"{file}, line {number}: \\u{ord(half):04x} is half of a surrogate pair and no character")
         if text:
             yield text
 
@@ -135,7 +140,8 @@ def _from_hub(config: DataConfig) -> Documents:
     table = _table(config)
 
     def read() -> Iterator[str]:
-        return (text for row in table if (text := row[TEXT_COLUMN].strip()))
+        texts = hub.texts(table, TEXT_COLUMN, f"split train of data.hub={config.hub}")
+        return (text.strip() for text in texts if text.strip())
 
     return Documents(config.name, _source(config), table._fingerprint, read)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from experiments.data import contents, hub
 from experiments.data.text.corpus import SPLITS, Corpus, encode
+from experiments.data.text.lines import numbered_lines
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
 
@@ -120,12 +121,7 @@ def _files(config: DataConfig) -> dict[str, Path | None]:
 
 def _lines(path: Path) -> Iterator[list[str]]:
     """The words of each line. Only a newline ends one: the texts hold other separators of Unicode's."""
-    try:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            for line in file:
-                yield line.split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+    return (line.split() for _, line in numbered_lines(path))
 
 
 def _source(config: DataConfig) -> str:
@@ -135,7 +131,7 @@ def _source(config: DataConfig) -> str:
 def _rows(table: Any, split: str, config: DataConfig) -> Iterator[list[str]]:
     """The same of a table of the hub, one line a row."""
     rows, column = _table(table, split, config)
-    return (row.split() for row in rows[column])
+    return (text.split() for text in hub.texts(rows, column, f"split {split} of data.hub={config.hub}"))
 
 
 def _table(table: Any, split: str, config: DataConfig) -> tuple[Any, str]:
