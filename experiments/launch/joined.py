@@ -66,6 +66,8 @@ def run(arguments: list[str], configurations: Callable[[list[str]], list[RunConf
     status = _train(directory)
     if status == DONE:
         local.report(directory)
+    elif directory.status() == "diverged":
+        local.copy_record(directory)
     return status
 
 
@@ -107,10 +109,12 @@ def _prepare(arguments: list[str], configurations: Callable[[list[str]], list[Ru
             f"launch.devices={config.launch.devices} (command line): WORLD_SIZE says {ranks}; did you mean {ranks}?"
         )
     require_data(configs)
+    local.require_room_for_records([config])
     directory = RunDirectory.open_or_create(paths.RUNS, config)
     if local.is_done(directory, config):
         local.report(directory)
         return None
+    local.require_room_for_records()
     print(f"{local.title(config)}\nrun: {directory.path}", flush=True)
     return directory
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +17,7 @@ from experiments.launch.jobs import Jobs, Run
 from experiments.launch.seed_batches import seed_batches
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE
 from experiments.record.run_directory import RunDirectory
-from experiments.record.seal import publish
+from experiments.record.seal import load_record
 from experiments.schema import paths
 from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
@@ -34,6 +35,7 @@ class Entry:
     heading: str = ""
     directory: RunDirectory | None = None
     outcome: str = "not begun"
+    record: Path | None = None  # the one that stands for the run
 
 
 def run(configs: Sequence[RunConfig]) -> int:
@@ -42,6 +44,7 @@ def run(configs: Sequence[RunConfig]) -> int:
 
     Ctrl-C and SIGTERM let the runs under way checkpoint, and begin no other.
     """
+    local.require_room_for_records(configs)
     batches = [[Entry(config) for config in batch] for batch in seed_batches(configs)]
     under_way: dict[Run, list[Entry]] = {}
     ranks = max(config.launch.devices for config in configs)
@@ -64,18 +67,23 @@ def _to_train(batches: list[list[Entry]], under_way: dict[Run, list[Entry]]) -> 
         for entry in batch:
             number += 1
             entry.heading = f"[{number}/{total}] {local.title(entry.config)}"
-        opened = [(entry, directory) for entry in batch if (directory := _open(entry)) is not None]
-        if len(opened) < len(batch):
+        try:
+            opened = [(entry, RunDirectory.open_or_create(paths.RUNS, entry.config)) for entry in batch]
+            ended = {entry.heading: _ended_before(directory, entry) for entry, directory in opened}
+            if not all(ended.values()) and goes_on([(entry.config, directory) for entry, directory in opened]):
+                ended = dict.fromkeys(ended, "")
+        except UserError as error:
+            for entry in batch:
+                entry.outcome = "failed: its directory"
+            print(f"{batch[0].heading}\nerror: {error}", flush=True)
             continue
-        ended = {entry.heading: _ended_before(directory, entry) for entry, directory in opened}
-        if not all(ended.values()) and goes_on([(entry.config, directory) for entry, directory in opened]):
-            ended = dict.fromkeys(ended, "")
         for entry, directory in opened:
+            entry.directory = directory
             print(entry.heading, end="", flush=True)
             if outcome := ended[entry.heading]:
-                entry.outcome = outcome
-                publish(directory)  # in case a kill came between sealing and copying
-                print(f": {outcome}\nrecord: {directory.record_path}", flush=True)
+                print(f": {outcome}", flush=True)
+                _settle(entry, outcome, local.copy_record)
+                print(f"record: {entry.record}" if entry.record else "", flush=True)
             else:
                 print(f"\nrun: {directory.path}", flush=True)
         left = [(entry, directory) for entry, directory in opened if not ended[entry.heading]]
@@ -83,15 +91,6 @@ def _to_train(batches: list[list[Entry]], under_way: dict[Run, list[Entry]]) -> 
             run = tuple(directory.path for _, directory in left)
             under_way[run] = [entry for entry, _ in left]
             yield run
-
-
-def _open(entry: Entry) -> RunDirectory | None:
-    try:
-        entry.directory = RunDirectory.open_or_create(paths.RUNS, entry.config)
-    except UserError as error:
-        entry.outcome = "failed: its directory"
-        print(f"{entry.heading}\nerror: {error}", flush=True)
-    return entry.directory
 
 
 def _ended_before(directory: RunDirectory, entry: Entry) -> str:
@@ -104,10 +103,9 @@ def _ended_before(directory: RunDirectory, entry: Entry) -> str:
 def _ended(entry: Entry, status: int) -> None:
     assert entry.directory is not None
     if status == DONE or local.is_done(entry.directory, entry.config):
-        entry.outcome = "done"
-        local.report(entry.directory)
+        _settle(entry, "done", local.report)
     elif entry.directory.status() == "diverged":
-        entry.outcome = DIVERGED
+        _settle(entry, DIVERGED, local.copy_record)
         print(f"error: {local.title(entry.config)}: {DIVERGED}", file=sys.stderr, flush=True)
     elif status == REQUEUE:
         entry.outcome = "stopped after a checkpoint"
@@ -116,6 +114,17 @@ def _ended(entry: Entry, status: int) -> None:
         log = entry.directory.path / "output.log"
         where = f"; its output is in {log}" if log.exists() else ""
         print(f"error: {local.title(entry.config)} {entry.outcome}{where}", file=sys.stderr, flush=True)
+
+
+def _settle(entry: Entry, outcome: str, publish: Callable[[RunDirectory], Path]) -> None:
+    """Give a sealed run its outcome and the record that stands for it; where no record does, that is its outcome."""
+    assert entry.directory is not None
+    entry.outcome = outcome
+    try:
+        entry.record = publish(entry.directory)
+    except UserError as error:
+        entry.outcome = "failed: its record"
+        print(f"error: {error}", file=sys.stderr, flush=True)
 
 
 def _summarise(entries: list[Entry]) -> None:
@@ -134,8 +143,9 @@ def _summarise(entries: list[Entry]) -> None:
 
 def _result(entry: Entry) -> str:
     """The first of the run's metrics, the value that its table means."""
-    record = entry.directory.record() if entry.directory else None
-    for name, values in ((record or {}).get("summary") or {}).items():
+    if entry.record is None:
+        return ""
+    for name, values in load_record(entry.record)["summary"].items():
         value = values[values["reported"]]
         return f"{name} {float(value):.2f}" if value is not None else ""
     return ""

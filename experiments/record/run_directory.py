@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.record.atomic import keep_beside, remove_leftovers, sync_folder, write_json
+from experiments.record.canonical import value_digest
 from experiments.record.lock import Held, locked
 from experiments.record.provenance import code
 from experiments.schema.config import RunConfig
@@ -92,14 +93,17 @@ class RunDirectory:
         return tree
 
     def record(self) -> dict[str, Any] | None:
-        """The sealed record as it stands in record.json, None when the run has none yet."""
+        """The sealed record in record.json, None when the run has none yet. Raises UserError when it is no longer what
+        was sealed, by its own digest."""
         if not self.record_path.exists():
             return None
         try:
             record = json.loads(self.record_path.read_bytes())
-            record["status"]
+            rest = {key: value for key, value in record.items() if key != "record_digest"}
+            if record["record_digest"] != value_digest(rest):
+                raise ValueError("its digest is another")
             return record
-        except (ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(f"{self.record_path} is damaged ({error}); move it away to seal the run again") from error
 
     def status(self) -> str:
@@ -110,6 +114,13 @@ class RunDirectory:
             return record["status"]
         begun = self.events_path.exists() and self.events_path.stat().st_size > 0
         return "unfinished" if begun or any(self.checkpoints.glob("*")) else "new"
+
+    def has_ended(self) -> bool:
+        """Whether nothing here is to change any more: the run is finished, or its record is damaged."""
+        try:
+            return self.status() == "finished"
+        except UserError:
+            return True
 
     @contextmanager
     def hold(self) -> Iterator[RunDirectory]:
@@ -137,7 +148,7 @@ def _adopt(path: Path, config: RunConfig) -> RunDirectory:
     before = directory.config_tree()
     if (config_digest(before), before.get("seed")) != (config_digest(config), config.seed):
         raise UserError(f"{config_path} was altered: it no longer describes {path.name}. Move the directory away")
-    if before != tree and directory.status() != "finished":
+    if before != tree and not directory.has_ended():
         try:
             with locked(path / "lock"):
                 keep_beside(path, (f"config.earlier-{number}.json" for number in count(1)), config_path.read_bytes())

@@ -1,27 +1,23 @@
-"""Seal a run: write what it reached, with everything needed to check it, and copy that to `results/records`."""
+"""Seal a run: write what it reached, with everything needed to check it."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from experiments.record import provenance
-from experiments.record.atomic import keep_beside, remove_leftovers, write_atomically, write_json
+from experiments.record.atomic import keep_beside, write_json
 from experiments.record.canonical import plain, restore, sha256, value_digest
 from experiments.record.events import read_log
-from experiments.record.lock import locked
 from experiments.record.run_directory import RunDirectory
 from experiments.record.summary import summarise
 from experiments.record.timing import read_lines, totals
-from experiments.schema import paths
 from experiments.schema.budget import budget_of
 from experiments.schema.config import MetricConfig
 from experiments.schema.digest import config_digest
-from experiments.schema.errors import UserError
 
 RECORD_VERSION = 1
 
@@ -39,7 +35,7 @@ def seal(
     peak_memory_bytes: int,
     accelerator: Any = None,
 ) -> Path:
-    """Write record.json, publish it, and return its path in the run directory.
+    """Write record.json and return its path (`publishing` copies it to the results).
 
     `status` is `finished`, `partial` or `diverged` (a non-finite loss ended it: its parameters have no digest, and
     timing.jsonl says what was found); `progress` has `update`, `total_updates`, `epoch`, `total_epochs` (both
@@ -91,7 +87,6 @@ def seal(
             "config": config,
         }
         write_json(directory.record_path, with_digests(record))
-    publish(directory)
     return directory.record_path
 
 
@@ -105,38 +100,6 @@ def with_digests(record: dict[str, Any]) -> dict[str, Any]:
     record = plain(record)
     record["digests"] = {name: value_digest(value)[:16] for name, value in record.items()}
     return record | {"record_digest": value_digest(record)}
-
-
-def publish(directory: RunDirectory, results: Path | None = None) -> Path:
-    """Copy what is sealed to `<results>/records/<run>/` and return that folder; do nothing where it is there already.
-
-    Safe to call again for a finished run, and needed when a kill came between sealing and copying. A record of the
-    same name that was sealed elsewhere (another machine's) stays; this one goes beside it as `<run>-replica2`.
-    The record is copied last: a folder without one is an unfinished copy. Where a run has gone on since it was sealed
-    nothing is copied, its next record will be. Raises UserError for a finished run whose events are not those sealed.
-    """
-    records = (results or paths.RESULTS) / "records"
-    record, found = json.loads(directory.record_path.read_bytes()), directory.events_path.stat().st_size
-    if found != record["events"]["bytes"]:
-        if record["status"] != "finished":
-            return records / directory.name
-        raise UserError(
-            f"{directory.events_path} has {found} bytes, not the {record['events']['bytes']} that record.json beside "
-            "it sealed: it was altered and is not published"
-        )
-    records.mkdir(parents=True, exist_ok=True)
-    own = [directory.record_path, *sorted(directory.path.glob("record.partial-*.json"))]
-    digests = {json.loads(path.read_bytes())["record_digest"] for path in own}
-    with locked(directory.path.parent / ".lock", wait=True):
-        folder = next(folder for folder in _folders(records, directory.name) if _is_free(folder, digests))
-        folder.mkdir(exist_ok=True)
-        remove_leftovers(folder)
-        config = provenance.without_local_paths(directory.config_tree())
-        _copy(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())
-        for path in [directory.events_path, directory.timing_path, *own[1:], directory.record_path]:
-            if path.exists():
-                _copy(folder / path.name, path.read_bytes())
-    return folder
 
 
 def choices(config: dict[str, Any]) -> dict[str, Any]:
@@ -173,21 +136,3 @@ def _earlier_code(timing: bytes) -> list[dict[str, Any]]:
         if state and state != provenance.code() and state not in earlier:
             earlier.append(state)
     return earlier
-
-
-def _folders(records: Path, name: str) -> Iterator[Path]:
-    return (records / (name if number == 1 else f"{name}-replica{number}") for number in count(1))
-
-
-def _is_free(folder: Path, own_digests: set[str]) -> bool:
-    try:
-        return json.loads((folder / "record.json").read_bytes())["record_digest"] in own_digests
-    except FileNotFoundError:
-        return True
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
-def _copy(target: Path, content: bytes) -> None:
-    if not target.exists() or target.read_bytes() != content:
-        write_atomically(target, content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.record.events import EventLog
+from experiments.record.publishing import publish
 from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import seal
 from experiments.record.timing import Timing
@@ -58,8 +59,8 @@ def train(directory: RunDirectory, until: int = UPDATES, after: int = 0) -> None
 
 
 def seal_at(directory: RunDirectory, update: int = UPDATES) -> Path:
-    """Seal what `train` reached."""
-    return seal(
+    """Seal and publish what `train` reached."""
+    path = seal(
         directory,
         status="finished" if update == UPDATES else "partial",
         progress={"update": update, "total_updates": UPDATES, "epoch": update // 2, "total_epochs": 5},
@@ -70,3 +71,5 @@ def seal_at(directory: RunDirectory, update: int = UPDATES) -> Path:
         split={"ranks": 1, "micro_batch": 16, "batch_norm": False},
         peak_memory_bytes=123456789,
     )
+    publish(directory)
+    return path

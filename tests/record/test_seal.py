@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from sealed_runs import make_config, seal_at, train
 
-from experiments.record import atomic, seal
+from experiments.record import atomic, publishing, seal
 from experiments.record.events import EventLog
+from experiments.record.publishing import publish
 from experiments.record.run_directory import RunDirectory
-from experiments.record.seal import load_record, publish
+from experiments.record.seal import load_record
 from experiments.record.verify import verify
 from experiments.schema.config import DataConfig, MetricConfig
-from experiments.schema.errors import UserError
 from experiments.schema.typed import to_dict
 
 
@@ -61,7 +61,7 @@ def test_sealing_and_publishing_again_changes_nothing(finished_run, results):
     copy = results / "records" / finished_run.name
     before = contents(finished_run.path), contents(copy)
     seal_at(finished_run)
-    assert publish(finished_run) == copy
+    assert publish(finished_run).folder == copy
     assert (contents(finished_run.path), contents(copy)) == before
     assert [path.name for path in (results / "records").iterdir()] == [finished_run.name]
 
@@ -70,8 +70,9 @@ def test_events_that_are_not_those_sealed_are_not_published(finished_run, result
     published = contents(results / "records" / finished_run.name)
     lines = finished_run.events_path.read_bytes().splitlines(keepends=True)
     finished_run.events_path.write_bytes(b"".join(lines[:-1]))
-    with pytest.raises(UserError, match=r"events.jsonl has \d+ bytes, not the \d+ that record.json beside it sealed"):
-        publish(finished_run)
+    publication = publish(finished_run)
+    assert publication.record == results / "records" / finished_run.name / "record.json"
+    assert "does not verify (events.jsonl: count is 11, sealed was 12)" in publication.notices[0]
     partial = new_run(seed=1)
     train(partial, until=4)
     seal_at(partial, 4)
@@ -118,9 +119,9 @@ def test_a_record_of_another_machine_stays_and_ours_goes_beside(finished_run, re
     seal_at(elsewhere)
     assert contents(results / "records" / finished_run.name) == before
     replica = results / "records" / f"{finished_run.name}-replica2"
-    assert publish(elsewhere) == replica
+    assert publish(elsewhere).folder == replica
     assert verify(replica) == []
-    assert publish(finished_run).name == finished_run.name
+    assert publish(finished_run).folder.name == finished_run.name
 
 
 @pytest.mark.parametrize("status", ["finished", "partial"])
@@ -201,6 +202,6 @@ def test_a_kill_at_any_line_of_sealing_loses_nothing_and_is_made_good(new_run, r
             assert not list(folder.glob("*replica*"))
         assert [path.name for path in copy.parent.iterdir()] == [directory.name]
 
-    killed = kill_at_every_line(prepare, lambda: seal_at(directory), check, seal, atomic)
+    killed = kill_at_every_line(prepare, lambda: seal_at(directory), check, seal, publishing, atomic)
     assert killed > 100, killed
     assert reached == {("partial", "partial"), ("finished", "partial"), ("finished", "finished")}
