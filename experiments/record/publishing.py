@@ -162,7 +162,7 @@ def _digest(path: Path) -> str | None:
         record: dict[str, Any] = json.loads(path.read_bytes())
         digest = record.pop("record_digest")
         return digest if value_digest(record) == digest else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
