@@ -52,7 +52,7 @@ def describe(path: Path) -> str:
         progress = record["progress"]
         values = "  ".join(f"{name} {show(value[value['reported']])}" for name, value in record["summary"].items())
         return f"{path.parent.name}  {record['status']} {progress['update']}/{progress['total_updates']}  {values}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return path.parent.name
 
 

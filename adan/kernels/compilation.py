@@ -56,6 +56,12 @@ def library(source: Path = SOURCE) -> ctypes.CDLL:
 
 
 @cache
+def library_digest(source: Path = SOURCE) -> str:
+    """SHA-256 of the file that `library` loads, in 64 hex digits: what ran, for records. Raises KernelUnavailable."""
+    return _digest(Path(library(source)._name))
+
+
+@cache
 def _library_or_reason(source: Path) -> ctypes.CDLL | str:
     if sys.platform == "win32":
         return "it is not built on Windows"

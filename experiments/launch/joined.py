@@ -17,7 +17,6 @@ from typing import Any
 from experiments.launch import local
 from experiments.launch.opening import open_run
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
-from experiments.record.publishing import require_results
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
@@ -117,6 +116,8 @@ def run(arguments: list[str], configurations: Callable[[list[str]], list[RunConf
     status = _train(directory)
     if status == DONE:
         local.report(directory)
+    elif directory.status() == "diverged":
+        local.copy_record(directory)
     return status
 
 
@@ -158,11 +159,12 @@ def _prepare(arguments: list[str], configurations: Callable[[list[str]], list[Ru
             f"launch.devices={config.launch.devices} (command line): WORLD_SIZE says {ranks}; did you mean {ranks}?"
         )
     require_data(configs)
+    local.require_room_for_records([config])
     directory = open_run(config)
     if local.is_done(directory, config):
         local.report(directory)
         return None
-    require_results()
+    local.require_room_for_records()
     print(f"{local.title(config)}\nrun: {directory.path}", flush=True)
     return directory
 

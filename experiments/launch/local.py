@@ -6,18 +6,21 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.launch.opening import open_run
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
 from experiments.launch.surroundings import handle_stops
-from experiments.record.publishing import require_results
-from experiments.record.run_directory import RunDirectory
+from experiments.record import publishing
+from experiments.record.run_directory import RunDirectory, run_name
+from experiments.record.seal import load_record
+from experiments.schema import paths
 from experiments.schema.budget import budget_of, stop_of
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
+from experiments.schema.typed import to_dict
 
 
 def run(config: RunConfig) -> int:
@@ -25,16 +28,19 @@ def run(config: RunConfig) -> int:
 
     Ctrl-C, SIGTERM and SIGHUP end it at its next update, after a checkpoint.
     """
+    require_room_for_records([config])
     directory = open_run(config)
     if is_done(directory, config):
         report(directory)
         return DONE
-    require_results()
+    require_room_for_records()
     print(f"{title(config)}\nrun: {directory.path}", flush=True)
     with graceful_signals() as stop:
         status = train(directory.path)
     if status == DONE:
         report(directory)
+    elif directory.status() == "diverged":
+        copy_record(directory)
     elif status in (REQUEUE, INTERRUPTED):
         print("stopped after a checkpoint; the same command again goes on from there", file=sys.stderr)
         return INTERRUPTED if stop.by_keyboard else status
@@ -64,34 +70,45 @@ def train(path: Path, *others: Path) -> int:
         return FAILED
 
 
+def require_room_for_records(configs: Sequence[RunConfig] = ()) -> None:
+    """Raise UserError where records cannot be copied to the results. Not when all of `configs` have records already:
+    what has ended is to have its verdict all the same."""
+    recorded = [(paths.RUNS / run_name(to_dict(config)) / "record.json").exists() for config in configs]
+    if not (recorded and all(recorded)) and (refusal := publishing.refusal()):
+        raise UserError(refusal)
+
+
 def is_done(directory: RunDirectory, config: RunConfig) -> bool:
-    """Whether a run has reached what `config` asks for: its end, or the point where `stop_at` ends it."""
-    status = directory.status()
+    """Whether a run has reached what `config` asks for: its end, or the point where `stop_at` ends it. Raises UserError
+    for a damaged record that no published copy stands for."""
+    try:
+        status, record = directory.status(), directory.record()
+    except UserError:
+        if publishing.sound_copy(directory) is None:
+            raise
+        return True
     if status != "partial":
         return status == "finished"
-    record = directory.record()
     return record is not None and record["progress"]["update"] == stop_of(config)
 
 
-def report(directory: RunDirectory) -> None:
-    """Print the verdict of a sealed run; the last line is `record: <path>`. Raises UserError for a damaged record of
-    which there is no sound copy."""
-    from experiments.record.seal import load_record
+def report(directory: RunDirectory) -> Path:
+    """Print the verdict of a sealed run; the last line is `record: <path>` of the record that verifies, which is
+    returned."""
     from experiments.verdict.block import verdict_block
 
-    record = published(directory)
+    record = copy_record(directory)
     print(verdict_block(load_record(record)))
     print(f"record: {record}", flush=True)
+    return record
 
 
-def published(directory: RunDirectory) -> Path:
-    """Publish a sealed run, again in case a kill came between sealing and copying; tell what became of that where it is
-    not the usual. Returns the record that verifies, or raises UserError."""
-    from experiments.record.publishing import publish
-
-    publication = publish(directory)
-    if publication.remark:
-        print(f"warning: {publication.remark}", file=sys.stderr, flush=True)
+def copy_record(directory: RunDirectory) -> Path:
+    """Publish a sealed run (again, in case a kill came between sealing and copying), tell the user what is to be told,
+    and return the record that stands for the run. Raises UserError where none does."""
+    publication = publishing.publish(directory)
+    for notice in publication.notices:
+        print(f"warning: {notice}", file=sys.stderr, flush=True)
     return publication.record
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -17,8 +18,8 @@ from experiments.launch.opening import open_run
 from experiments.launch.seed_batches import seed_batches
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE
 from experiments.launch.surroundings import handle_stops
-from experiments.record.publishing import require_results
 from experiments.record.run_directory import RunDirectory
+from experiments.record.seal import load_record
 from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
@@ -35,6 +36,7 @@ class Entry:
     heading: str = ""
     directory: RunDirectory | None = None
     outcome: str = "not begun"
+    record: Path | None = None  # the one that stands for the run
 
 
 def run(configs: Sequence[RunConfig]) -> int:
@@ -43,6 +45,7 @@ def run(configs: Sequence[RunConfig]) -> int:
 
     Ctrl-C, SIGTERM and SIGHUP let the runs under way checkpoint, and begin no other.
     """
+    local.require_room_for_records(configs)
     batches = [[Entry(config) for config in batch] for batch in seed_batches(configs)]
     under_way: dict[Run, list[Entry]] = {}
     ranks = max(config.launch.devices for config in configs)
@@ -65,34 +68,30 @@ def _to_train(batches: list[list[Entry]], under_way: dict[Run, list[Entry]]) -> 
         for entry in batch:
             number += 1
             entry.heading = f"[{number}/{total}] {local.title(entry.config)}"
-        opened = [(entry, directory) for entry in batch if (directory := _open(entry)) is not None]
-        if len(opened) < len(batch):
+        try:
+            opened = [(entry, open_run(entry.config)) for entry in batch]
+            ended = {entry.heading: _ended_before(directory, entry) for entry, directory in opened}
+            if not all(ended.values()) and goes_on([(entry.config, directory) for entry, directory in opened]):
+                ended = dict.fromkeys(ended, "")
+        except UserError as error:
+            for entry in batch:
+                entry.outcome = "failed: its directory or its data"
+            print(f"{batch[0].heading}\nerror: {error}", flush=True)
             continue
-        ended = {entry.heading: _ended_before(directory, entry) for entry, directory in opened}
-        if not all(ended.values()) and goes_on([(entry.config, directory) for entry, directory in opened]):
-            ended = dict.fromkeys(ended, "")
         for entry, directory in opened:
+            entry.directory = directory
             print(entry.heading, end="", flush=True)
             if outcome := ended[entry.heading]:
                 print(f": {outcome}", flush=True)
-                _publish(entry, directory, outcome)
+                _settle(entry, outcome, local.copy_record)
+                print(f"record: {entry.record}" if entry.record else "", flush=True)
             else:
                 print(f"\nrun: {directory.path}", flush=True)
         left = [(entry, directory) for entry, directory in opened if not ended[entry.heading]]
         if left:
-            require_results()
             run = tuple(directory.path for _, directory in left)
             under_way[run] = [entry for entry, _ in left]
             yield run
-
-
-def _open(entry: Entry) -> RunDirectory | None:
-    try:
-        entry.directory = open_run(entry.config)
-    except UserError as error:
-        entry.outcome = "failed: its directory or its data"
-        print(f"{entry.heading}\nerror: {error}", flush=True)
-    return entry.directory
 
 
 def _ended_before(directory: RunDirectory, entry: Entry) -> str:
@@ -105,14 +104,10 @@ def _ended_before(directory: RunDirectory, entry: Entry) -> str:
 def _ended(entry: Entry, status: int) -> None:
     assert entry.directory is not None
     if status == DONE or local.is_done(entry.directory, entry.config):
-        entry.outcome = "done"
-        try:
-            local.report(entry.directory)
-        except UserError as error:
-            _record_is_damaged(entry, error)
+        _settle(entry, "done", local.report)
     elif entry.directory.status() == "diverged":
+        _settle(entry, DIVERGED, local.copy_record)
         print(f"error: {local.title(entry.config)}: {DIVERGED}", file=sys.stderr, flush=True)
-        _publish(entry, entry.directory, DIVERGED)
     elif status == REQUEUE:
         entry.outcome = "stopped after a checkpoint"
     else:
@@ -123,18 +118,15 @@ def _ended(entry: Entry, status: int) -> None:
         print(f"error: {local.title(entry.config)} {entry.outcome}{where}", file=sys.stderr, flush=True)
 
 
-def _publish(entry: Entry, directory: RunDirectory, outcome: str) -> None:
-    """Note the outcome of a run that has ended, and see to its published record."""
+def _settle(entry: Entry, outcome: str, publish: Callable[[RunDirectory], Path]) -> None:
+    """Give a sealed run its outcome and the record that stands for it; where no record does, that is its outcome."""
+    assert entry.directory is not None
     entry.outcome = outcome
     try:
-        print(f"record: {local.published(directory)}", flush=True)
+        entry.record = publish(entry.directory)
     except UserError as error:
-        _record_is_damaged(entry, error)
-
-
-def _record_is_damaged(entry: Entry, error: UserError) -> None:
-    entry.outcome = "failed: its record is damaged"
-    print(f"error: {error}", file=sys.stderr, flush=True)
+        entry.outcome = "failed: its record"
+        print(f"error: {error}", file=sys.stderr, flush=True)
 
 
 def _summarise(entries: list[Entry]) -> None:
@@ -153,8 +145,9 @@ def _summarise(entries: list[Entry]) -> None:
 
 def _result(entry: Entry) -> str:
     """The first of the run's metrics, the value that its table means."""
-    record = entry.directory.record() if entry.directory else None
-    for name, values in ((record or {}).get("summary") or {}).items():
+    if entry.record is None:
+        return ""
+    for name, values in load_record(entry.record)["summary"].items():
         value = values[values["reported"]]
         return f"{name} {float(value):.2f}" if value is not None else ""
     return ""

@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from adan.group_step import FUSED_CPU
+from adan.kernels.compilation import library_digest
 from experiments.optimizers.facts import library_version
 from experiments.optimizers.muon import MuonWithAdamW
 from experiments.optimizers.parameter_groups import parameter_groups
@@ -35,13 +37,15 @@ def build(optim: Mapping[str, Any], module: nn.Module, rates: Sequence[float] = 
 def describe(optimizer: Optimizer) -> dict[str, Any]:
     """See `experiments.optimizers.describe`."""
     library = type(optimizer).__module__.partition(".")[0]
-    facts = {
+    facts: dict[str, Any] = {
         "name": getattr(optimizer, "registry_name", type(optimizer).__name__.lower()),
         "class": f"{type(optimizer).__module__}.{type(optimizer).__qualname__}",
         "library": library,
         "version": library_version(library),
         "implementation": _implementation(optimizer),
     }
+    if library == "adan" and FUSED_CPU in facts["implementation"].split("+"):
+        facts["kernel"] = library_digest()  # compiled here: no version tells what ran
     if isinstance(optimizer, SAM):
         facts["base"] = describe(optimizer.base)
     if isinstance(optimizer, MuonWithAdamW):

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.record.atomic import keep_beside, remove_leftovers, sync_folder, write_json
+from experiments.record.canonical import value_digest
 from experiments.record.lock import Held, locked
 from experiments.record.provenance import code
 from experiments.record.same_data import Description, differ, digests, in_words
@@ -122,17 +123,20 @@ class RunDirectory:
         return self.identity() or (self.record() or {}).get("data")
 
     def record(self) -> dict[str, Any] | None:
-        """The sealed record as it stands in record.json, None when the run has none yet."""
+        """The sealed record in record.json, None when the run has none yet. Raises UserError when it is no longer what
+        was sealed, by its own digest."""
         if not self.record_path.exists():
             return None
         try:
             record = json.loads(self.record_path.read_bytes())
-            record["status"]
+            rest = {key: value for key, value in record.items() if key != "record_digest"}
+            if record["record_digest"] != value_digest(rest):
+                raise ValueError("its digest is another")
             return record
-        except (ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(
-                f"{self.record_path} is damaged ({error}); put its copy of "
-                f"results/records/{self.name} in its place, or move it away to seal the run again"
+                f"{self.record_path} is damaged ({error}); put its copy of results/records/{self.name} in its place, "
+                "or move it away to seal the run again"
             ) from error
 
     def status(self) -> str:
@@ -143,6 +147,13 @@ class RunDirectory:
             return record["status"]
         begun = self.events_path.exists() and self.events_path.stat().st_size > 0
         return "unfinished" if begun or any(self.checkpoints.glob("*")) else "new"
+
+    def has_ended(self) -> bool:
+        """Whether nothing here is to change any more: the run is finished, or its record is damaged."""
+        try:
+            return self.status() == "finished"
+        except UserError:
+            return True
 
     @contextmanager
     def hold(self) -> Iterator[RunDirectory]:
@@ -173,7 +184,8 @@ def _was_begun_by_force_and_goes_on(attempt: Path) -> bool:
     if not (attempt / "config.json").exists():
         return True
     directory = RunDirectory(attempt)
-    return bool(directory.config_tree().get("force")) and directory.status() not in ("finished", "diverged")
+    begun_by_force = bool(directory.config_tree().get("force"))
+    return begun_by_force and not directory.has_ended() and directory.status() != "diverged"
 
 
 def _two_data(begun: RunDirectory, config: RunConfig, data: Description) -> str:
@@ -197,18 +209,19 @@ def _adopt(path: Path, config: RunConfig, data: Description | None) -> RunDirect
             write_json(path / "data.json", data)
         write_json(config_path, tree)
     directory = RunDirectory(path)
-    before, status = directory.config_tree(), directory.status()
+    before, ended = directory.config_tree(), directory.has_ended()
+    new = not ended and directory.status() == "new"
     if (config_digest(before), before.get("seed")) != (config_digest(config), config.seed):
         raise UserError(f"{config_path} was altered: it no longer describes {path.name}. Move the directory away")
     tree["force"] = before.get("force", False)  # how the attempt began
     unknown = data is not None and not directory.data_path.exists()
-    if unknown and status != "new" and _place(config.data) and not _comparable(directory.data(), data):
+    if unknown and not new and _place(config.data) and not _comparable(_known(directory), data):
         print(
             f"run {path.name} was begun by code that did not keep what it read: it is taken to be of "
             f"{in_words(data or {}, {}, _place(config.data))}",
             file=sys.stderr,
         )
-    if status != "finished" and (before != tree or unknown):
+    if not ended and (before != tree or unknown):
         try:
             with locked(path / "lock"):
                 if unknown:
@@ -220,6 +233,14 @@ def _adopt(path: Path, config: RunConfig, data: Description | None) -> RunDirect
         except Held:
             pass  # the caller learns who holds it when it wants to hold it itself
     return directory
+
+
+def _known(directory: RunDirectory) -> Description | None:
+    """What is known of a run's data; nothing where its record is damaged."""
+    try:
+        return directory.data()
+    except UserError:
+        return None
 
 
 def _comparable(one: Description | None, other: Description | None) -> bool:

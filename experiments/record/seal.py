@@ -1,5 +1,4 @@
-"""Seal a run: write what it reached, with everything needed to check it. `record.publishing` copies that to
-`results/records`."""
+"""Seal a run: write what it reached, with everything needed to check it."""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ def seal(
     peak_memory_bytes: int,
     accelerator: Any = None,
 ) -> Path:
-    """Write record.json and return its path in the run directory.
+    """Write record.json and return its path (`publishing` copies it to the results).
 
     `status` is `finished`, `partial` or `diverged` (a non-finite loss ended it: its parameters have no digest, and
     timing.jsonl says what was found); `progress` has `update`, `total_updates`, `epoch`, `total_epochs` (both

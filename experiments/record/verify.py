@@ -23,7 +23,8 @@ from experiments.schema.digest import config_digest
 from experiments.schema.epochs import Epochs
 from experiments.schema.errors import UserError
 
-_BROKEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, UserError)
+_BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, UserError)
+SHOWN = 120  # characters of an error: one that quotes a binary file quotes all of it
 
 
 def verify(path: Path) -> list[str]:
@@ -39,16 +40,24 @@ def verify(path: Path) -> list[str]:
     except FileNotFoundError:
         return [f"{path.name} is missing: this run is not sealed"]
     except _BROKEN as error:
-        return [f"{path.name} cannot be read: {error!r}"]
-    problems = list(_check_digests(record, path.name))
+        return [f"{path.name} cannot be read: {_said(error)}"]
+    problems: list[str] = []
     try:
+        problems += _check_digests(record, path.name)
         problems += _check_choices(record, path.name)
         problems += _check_config_file(record, path.parent / "config.json")
         problems += _check_events(record, path)
         problems += _check_timing(record, path)
+    except OSError as error:
+        problems.append(f"{Path(error.filename or path).name} cannot be read: {error.strerror}")
     except _BROKEN as error:
-        problems.append(f"{path.name}: a field is missing or not what it should be: {error!r}")
+        problems.append(f"{path.name}: a field is missing or not what it should be: {_said(error)}")
     return problems
+
+
+def _said(error: Exception) -> str:
+    said = f"{type(error).__name__}: {error.strerror if isinstance(error, OSError) else error}"
+    return said if len(said) <= SHOWN else f"{said[:SHOWN]} ..."
 
 
 def _check_digests(record: dict[str, Any], name: str) -> Iterator[str]:
@@ -91,7 +100,7 @@ def _check_config_file(record: dict[str, Any], path: Path) -> Iterator[str]:
         digests = config_digest(tree), config_digest(record["config"])
         different = sorted(_differences(without_local_paths(tree), record["config"]))
     except _BROKEN as error:
-        yield f"{path.name} cannot be read: {error}"
+        yield f"{path.name} cannot be read: {_said(error)}"
         return
     same_run = digests[0] == digests[1] and tree["seed"] == record["config"]["seed"]
     if different and (record["status"] == "finished" or not same_run):  # a run that goes on may get another stop_at

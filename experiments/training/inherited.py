@@ -15,14 +15,22 @@ from experiments.training import checkpoint
 def parent_state(config: RunConfig) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The final module state of the run `config.parent`, and the state of its task.
 
-    Raises UserError when the checkpoint is gone, or is not of the weights that the parent's record names.
+    Raises UserError when no checkpoint of the parent can be used that has the weights its record names.
     """
-    state, _ = checkpoint.load_newest(Path(config.parent or "") / "checkpoints")
-    if state is None:
-        raise UserError(f"parent={config.parent}: its checkpoints are gone")
-    if checkpoint.state_digest(state["module"]) != config.inherited.weights:
-        raise UserError(
-            f"parent={config.parent}: its newest checkpoint has not the weights that its record names; "
-            "restore the checkpoint, or pre-train again with force=true"
-        )
-    return state["module"], state["task"]
+    place = f"parent={config.parent}"
+
+    def require(state: dict[str, Any]) -> None:
+        if checkpoint.state_digest(state["module"]) != config.inherited.weights:
+            raise checkpoint.Unusable("it has not the weights that the record of its run names")
+        state["task"]["tokenizer"]
+
+    state, refused = checkpoint.load_newest(Path(config.parent or "") / "checkpoints", use=require)
+    if state is not None:
+        return state["module"], state["task"]
+    if not refused:
+        raise UserError(f"{place}: its checkpoints are gone")
+    path, reason = refused[0]
+    raise UserError(
+        f"{place}: its newest checkpoint cannot be used ({path.name}: {reason}); restore it, or pre-train again with "
+        "force=true"
+    )

@@ -23,6 +23,7 @@ from experiments.schema.budget import budget_of, stop_update
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
 from experiments.schema.epochs import of_run
+from experiments.schema.errors import UserError
 from experiments.training import checkpoint, memory, parallel
 from experiments.training.batched_seeds import Member, refuse_other_members
 from experiments.training.divergence import Divergence, NonFiniteLoss
@@ -33,7 +34,7 @@ from experiments.training.journal import Journals
 from experiments.training.precision import gradient_scaler, prepare
 from experiments.training.progress import RunProgress, metrics_line, title_of
 from experiments.training.sealing import Sealer
-from experiments.training.state import load_state, state_of
+from experiments.training.state import load_state, require_fit, state_of
 from experiments.training.step import Step
 from experiments.training.task import EachRun, Part, Task
 from experiments.verdict.curves import on_track
@@ -114,20 +115,34 @@ class Run:
             self.sealer = Sealer(self.members, task, self.optimizer, part)
 
     def resume(self) -> None:
-        """Load the newest good checkpoint, if any, and cut the event log back to where it stood then."""
-        state, refused = checkpoint.load_newest(self.directory.checkpoints)
+        """Load the newest checkpoint that can be used, if any, and cut the event log back to where it stood then.
+
+        Raises UserError, with nothing changed on disk, when there are checkpoints and none can be used.
+        """
+        state, refused = checkpoint.load_newest(self.directory.checkpoints, use=self._load)
+        if state is None and refused:
+            path, reason = refused[0]
+            raise UserError(
+                f"run {self.directory.name}: no checkpoint of its {len(refused)} can be used ({path.name}: {reason}); "
+                "put one back, or move the run directory away to start the run again"
+            )
         if state is not None:
-            self._load(state)
             self.journal.ended = set(self.divergence.reasons)
         self.journal.go_back(_listed(state["events"]) if state else [None] * len(self.seeds), self.update)
         if state is None:
             self._begin()
+        elif state["optimizer_ran"] != (now := optimizers.describe(self.optimizer)):
+            self.journal.note("optimizer_changed", before=state["optimizer_ran"], now=now)
         title = title_of([config for config, _ in self.members])
         self.progress = RunProgress(title, self.total_updates, self.update, self.part.rank == 0)
-        for path in refused if self.journal.writes else ():
-            checkpoint.set_aside(path)
-            self.journal.note("checkpoint_refused", file=path.name, reason="its digest does not match")
-            self.progress.say(f"checkpoint {path.name} is damaged; the one before it is used")
+        if refused:
+            parallel.wait_for_all(self.part.device)  # every rank has read what is renamed now
+        for path, reason in refused if self.journal.writes else ():
+            aside = checkpoint.set_aside(path)
+            self.journal.note("checkpoint_refused", file=path.name, reason=reason)
+            self.progress.say(
+                f"checkpoint {path.name} is refused ({reason}), kept as {aside.name}; the one before is used"
+            )
 
     def go(self, interruption: Interruption) -> Outcome:
         """Perform the remaining updates and seal what was reached."""
@@ -254,6 +269,7 @@ class Run:
         if not self.journal.writes:
             return
         counted = {
+            "runs": self._identity(),
             "update": self.update,
             "epoch_loss": self.epoch_loss,
             "epoch_count": self.epoch_count,
@@ -263,17 +279,41 @@ class Run:
         checkpoint.save(self.directory.checkpoints, self.update, {**trained, **counted}, self.config.checkpoint.keep)
 
     def _load(self, state: dict[str, Any]) -> None:
+        """Take up `state`, all of it. Raises Unusable, before anything is changed, where it is of another run."""
+        self._require_own(state)
+        require_fit(state, self.task, self.optimizer, self.ema)
         self.update, self.epoch_count = state["update"], state["epoch_count"]
         self.epoch_loss = _listed(state["epoch_loss"])
         self.divergence.reasons = state.get("diverged", {})
         load_state(state, self.task, self.optimizer, self.ema, self.scaler, self.part)
         if self.config.launch.threads is None:  # another count would round otherwise
             torch.set_num_threads(state["threads"])
-        if state["optimizer_ran"] != optimizers.describe(self.optimizer):
-            before, now = state["optimizer_ran"], optimizers.describe(self.optimizer)
-            self.journal.note("optimizer_changed", before=before, now=now)
+
+    def _identity(self) -> list[list[Any]]:
+        """Digest of the configuration and seed of each run."""
+        return [[config_digest(config), config.seed] for config, _ in self.members]
+
+    def _require_own(self, state: dict[str, Any]) -> None:
+        """Raise Unusable for a checkpoint of other runs. Those of earlier code do not say whose they are."""
+        own, theirs = self._identity(), state.get("runs")
+        if theirs is not None and theirs != own:
+            seeds = [seed for _, seed in theirs], [seed for _, seed in own]
+            if seeds[0] != seeds[1]:
+                raise checkpoint.Unusable(f"it is of seed {_said(seeds[0])}, not {_said(seeds[1])}")
+            raise checkpoint.Unusable(f"it is of another configuration ({theirs[0][0][:12]}, not {own[0][0][:12]})")
+        if not 0 < state["update"] <= self.total_updates:
+            raise checkpoint.Unusable(f"it is of update {state['update']} of {self.total_updates}")
+        for name in ("epoch_loss", "events"):
+            if (count := len(_listed(state[name]))) != len(self.seeds):
+                raise checkpoint.Unusable(f"it is of {count} runs, not {len(self.seeds)}")
+        if state["epoch_count"] < 0:
+            raise checkpoint.Unusable(f"its epoch_count is {state['epoch_count']}")
 
 
 def _listed(value: Any) -> list[Any]:
     """A checkpoint's values of each seed; older checkpoints have the one of their one."""
     return value if isinstance(value, list) else [value]
+
+
+def _said(seeds: list[int]) -> str:
+    return ",".join(map(str, seeds))

@@ -11,7 +11,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from experiments import optimizers
-from experiments.record.publishing import publish
 from experiments.record.same_data import with_what_was_loaded
 from experiments.record.seal import seal
 from experiments.training import memory
@@ -28,9 +27,8 @@ class Sealer:
         self._manifest = ThreadPoolExecutor(1).submit(task.manifest)
 
     def __call__(self, member: Member, status: str, progress: dict[str, int], digest: str | None) -> Path:
-        """Seal the run of `member` as `experiments.record.seal.seal` does, and publish it; `digest` is that of its
-        parameters. Where it could not be published, who reports the run will say so."""
-        sealed = seal(
+        """Seal the run of `member` as `experiments.record.seal.seal` does; `digest` is that of its parameters."""
+        return seal(
             member[1],
             status=status,
             progress=progress,
@@ -47,5 +45,3 @@ class Sealer:
             peak_memory_bytes=memory.peak_bytes(),
             accelerator=memory.accelerator(self._part.device, self._part.world_size),
         )
-        publish(member[1])
-        return sealed

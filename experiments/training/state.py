@@ -31,6 +31,49 @@ def state_of(
     }
 
 
+def require_fit(state: dict[str, Any], task: Task, optimizer: Optimizer, ema: ModelEmaV3 | None) -> None:
+    """Raise `checkpoint.Unusable` for a state that is not of these: checked before anything is changed."""
+    missing = {"rank_buffers", "rank_ema_buffers", "task", "module", "optimizer", "optimizer_ran", "ema", "scaler"}
+    missing = (missing | {"random", "threads"}) - state.keys()
+    if missing:
+        raise checkpoint.Unusable(f"it has no {sorted(missing)[0]!r}")
+    _require_shapes("model", state["module"], task.module.state_dict())
+    if (ema is None) != (state["ema"] is None):
+        raise checkpoint.Unusable(f"it has {'no ' * (state['ema'] is None)}averaged weights")
+    if ema is not None:
+        _require_shapes("averaged model", state["ema"], ema.module.state_dict())
+    before, now = state["optimizer_ran"]["name"], optimizers.describe(optimizer)["name"]
+    if before != now:
+        raise checkpoint.Unusable(f"it is of optimizer {before}, not {now}")
+    _require_optimizer(state["optimizer"], optimizer, elementwise=_is_elementwise(now))
+
+
+def _require_shapes(what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    if different := found.keys() ^ wanted.keys():
+        raise checkpoint.Unusable(f"its {what} is another: {sorted(different)[0]} is in one of the two only")
+    for name, tensor in wanted.items():
+        if (there := tuple(found[name].shape)) != tuple(tensor.shape):
+            raise checkpoint.Unusable(f"its {what} is another: {name} has shape {there}, not {tuple(tensor.shape)}")
+
+
+def _require_optimizer(found: dict[str, Any], optimizer: Optimizer, elementwise: bool) -> None:
+    """Groups of as many parameters; of an element-wise optimizer, states of their shapes."""
+    sizes = [[len(group["params"]) for group in groups] for groups in (found["param_groups"], optimizer.param_groups)]
+    if sizes[0] != sizes[1]:
+        raise checkpoint.Unusable(f"its optimizer has groups of {sizes[0]} parameters, not {sizes[1]}")
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    numbers = [number for group in found["param_groups"] for number in group["params"]]
+    for number, param in zip(numbers, params, strict=True):
+        for name, value in found["state"].get(number, {}).items() if elementwise else ():
+            if isinstance(value, torch.Tensor) and value.numel() > 1 and value.shape != param.shape:
+                shapes = f"{tuple(value.shape)}, not {tuple(param.shape)}"
+                raise checkpoint.Unusable(f"its optimizer's {name} of parameter {number} has shape {shapes}")
+
+
+def _is_elementwise(name: str) -> bool:
+    return name in optimizers.names() and optimizers.info(name).elementwise
+
+
 def load_state(
     state: dict[str, Any],
     task: Task,

@@ -77,7 +77,7 @@ def test_two_parents_give_two_runs_and_places_do_not_count(fine_tuning, pretrain
 def test_damaged_weights_of_a_parent_are_not_taken(fine_tuning, parent):
     config = fine_tuning(f"parent={parent.path}")
     config.inherited.weights = "0" * 64
-    with pytest.raises(UserError, match="its newest checkpoint has not the weights that its record names"):
+    with pytest.raises(UserError, match="it has not the weights that the record of its run names"):
         Glue(config, Part(micro_batch=16))
 
 

@@ -1,5 +1,6 @@
 """Names, facts, hyper-parameter keys, plug-ins, and what the record is told."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from adan.kernels import compilation
 from experiments import optimizers
 from experiments.optimizers import OptimizerInfo, registry
 from experiments.schema.errors import UserError
@@ -157,6 +159,9 @@ def test_the_record_learns_what_ran():
     facts = optimizers.describe(adan)
     assert facts["name"] == "adan" and facts["class"] == "adan.optimizer.Adan"
     assert facts["implementation"] == adan.implementation
+    if adan.implementation == "fused-cpp":
+        kernel = Path(compilation.library()._name)
+        assert facts["kernel"] == hashlib.sha256(kernel.read_bytes()).hexdigest()
     facts = optimizers.describe(optimizers.build({"name": "sam", "base": "adamw"}, model()))
     assert facts["base"]["class"] == "torch.optim.adamw.AdamW"
     assert facts["base"]["version"] == torch.__version__.partition("+")[0]

@@ -59,8 +59,8 @@ def train(directory: RunDirectory, until: int = UPDATES, after: int = 0) -> None
 
 
 def seal_at(directory: RunDirectory, update: int = UPDATES) -> Path:
-    """Seal what `train` reached, and publish it."""
-    sealed = seal(
+    """Seal and publish what `train` reached."""
+    path = seal(
         directory,
         status="finished" if update == UPDATES else "partial",
         progress={"update": update, "total_updates": UPDATES, "epoch": update // 2, "total_epochs": 5},
@@ -72,4 +72,4 @@ def seal_at(directory: RunDirectory, update: int = UPDATES) -> Path:
         peak_memory_bytes=123456789,
     )
     publish(directory)
-    return sealed
+    return path

@@ -8,6 +8,7 @@ from sealed_runs import make_config, seal_at, train
 
 from experiments.record import atomic, publishing, seal
 from experiments.record.events import EventLog
+from experiments.record.publishing import publish
 from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import load_record
 from experiments.record.verify import verify
@@ -56,6 +57,32 @@ def test_the_copy_names_no_folder_and_no_host(new_run, results, tmp_path):
     assert verify(directory.path) == []
 
 
+def test_sealing_and_publishing_again_changes_nothing(finished_run, results):
+    copy = results / "records" / finished_run.name
+    before = contents(finished_run.path), contents(copy)
+    seal_at(finished_run)
+    assert publish(finished_run).folder == copy
+    assert (contents(finished_run.path), contents(copy)) == before
+    assert [path.name for path in (results / "records").iterdir()] == [finished_run.name]
+
+
+def test_events_that_are_not_those_sealed_are_not_published(finished_run, results, new_run):
+    published = contents(results / "records" / finished_run.name)
+    lines = finished_run.events_path.read_bytes().splitlines(keepends=True)
+    finished_run.events_path.write_bytes(b"".join(lines[:-1]))
+    publication = publish(finished_run)
+    assert publication.record == results / "records" / finished_run.name / "record.json"
+    assert "does not verify (events.jsonl: count is 11, sealed was 12)" in publication.notices[0]
+    partial = new_run(seed=1)
+    train(partial, until=4)
+    seal_at(partial, 4)
+    before = contents(results / "records" / partial.name)
+    train(partial, until=6, after=4)
+    publish(partial)
+    assert contents(results / "records" / partial.name) == before, "it went on; its next record will be copied"
+    assert contents(results / "records" / finished_run.name) == published
+
+
 def test_a_finished_record_is_never_replaced(finished_run):
     before = finished_run.record_path.read_bytes()
     log = EventLog(finished_run.events_path)
@@ -78,6 +105,23 @@ def test_a_partial_record_is_kept_beside_the_later_ones(new_run, results):
             assert verify(folder / name) == []
     assert [path.name for path in (results / "records").iterdir()] == [directory.name]
     assert load_record(directory.record_path)["restarts"] == 2
+
+
+def test_a_record_of_another_machine_stays_and_ours_goes_beside(finished_run, results, tmp_path):
+    elsewhere = RunDirectory.open_or_create(tmp_path / "other machine", make_config())
+    train(elsewhere)
+    log = EventLog(elsewhere.events_path)
+    log.cut_back(None)
+    log.close()
+    elsewhere.timing_path.unlink()
+    train(elsewhere)
+    before = contents(results / "records" / finished_run.name)
+    seal_at(elsewhere)
+    assert contents(results / "records" / finished_run.name) == before
+    replica = results / "records" / f"{finished_run.name}-replica2"
+    assert publish(elsewhere).folder == replica
+    assert verify(replica) == []
+    assert publish(finished_run).folder.name == finished_run.name
 
 
 @pytest.mark.parametrize("status", ["finished", "partial"])

@@ -167,6 +167,22 @@ def test_a_file_that_is_missing_or_damaged_is_named(finished_run, name):
     assert any(problem.startswith(name) for problem in verify(finished_run.path))
 
 
+@pytest.mark.parametrize("name", ["record.json", "events.jsonl", "timing.jsonl", "config.json"])
+def test_a_folder_in_place_of_a_file_is_named(finished_run, name):
+    (finished_run.path / name).unlink()
+    (finished_run.path / name).mkdir()
+    assert any(problem.startswith(f"{name} cannot be read") for problem in verify(finished_run.path))
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)) * 1000, b"[" * 200_000, b"{" * 10, b"\xff\xfe{}"])
+@pytest.mark.parametrize("name", ["record.json", "events.jsonl", "config.json"])
+def test_a_file_that_is_something_else_is_named_in_a_short_line(finished_run, name, content):
+    (finished_run.path / name).write_bytes(content)
+    problems = verify(finished_run.path)
+    assert any(problem.startswith(name) for problem in problems)
+    assert all(len(problem) < 250 for problem in problems)
+
+
 def test_an_edited_configuration_file_is_named_by_its_key(finished_run):
     tree = json.loads(finished_run.config_path.read_text())
     tree["schedule"]["decay"] = 0.5

@@ -65,10 +65,9 @@ def token_format(vocabulary_size: int) -> np.dtype:
     return np.min_scalar_type(vocabulary_size - 1)
 
 
-def read_stream(path: Path, vocabulary_size: int, sentence_ends: np.ndarray, documents: int, digest: str) -> Stream:
-    """What `write_stream` wrote, its tokens mapped from the file."""
-    tokens = np.memmap(path, dtype=token_format(vocabulary_size), mode="r")
-    return Stream(tokens, sentence_ends, documents, digest)
+def map_tokens(path: Path, vocabulary_size: int) -> np.ndarray:
+    """The tokens that `write_stream` wrote, [n], mapped from the file."""
+    return np.memmap(path, dtype=token_format(vocabulary_size), mode="r")
 
 
 def cut(sentence_ends: np.ndarray, at_most: int) -> np.ndarray:
