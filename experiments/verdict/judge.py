@@ -144,10 +144,10 @@ def _unstable(
 ) -> Verdict:
     """A seed that was planned and diverged: final, whatever the others do. Their values are told, and no mean."""
     rest = ", ".join(f"{value:.2f}" for value in of_record.values(judged, reported.metric))
+    seeds = ", ".join(str(record["seed"]) for record in lost)
     text = (
-        f"{UNSTABLE} ({len(lost)} of {planned}): seed {', '.join(str(record['seed']) for record in lost)} ended without "
-        f"a finite {reported.metric}, against {reported.value} reported ({reported.id})"
-        + (f"; the others reached {rest}" if rest else "")
+        f"{UNSTABLE} ({len(lost)} of {planned}): seed {seeds} ended without a finite {reported.metric}, against "
+        f"{reported.value} reported ({reported.id})" + (f"; the others reached {rest}" if rest else "")
     )
     return Verdict(
         UNSTABLE,

@@ -43,4 +43,4 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def made_up_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The made-up records of `examples` count as of today, unless they say that they are old."""
-    monkeypatch.setattr(today, "_composed", lambda arguments: examples.Today())
+    monkeypatch.setattr(today, "_composed", lambda arguments, configs: examples.Today())

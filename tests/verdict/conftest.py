@@ -20,4 +20,4 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def made_up_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The records of `examples` and `ppo_records` are made up, with digests that no recipe composes to: they count as
     of today, unless they say that they are old."""
-    monkeypatch.setattr(today, "_composed", lambda arguments: examples.Today())
+    monkeypatch.setattr(today, "_composed", lambda arguments, configs: examples.Today())
