@@ -23,6 +23,7 @@ class ProtocolResult:
     protocol: Protocol
     summaries: dict[tuple[str, str], ArmSummary]
     across: AcrossGames | None
+    replications: tuple[ProtocolResult, ...] = ()
 
     @property
     def stage(self) -> Stage:
@@ -89,4 +90,5 @@ def _summarised(protocol: Protocol, scales: dict[str, Unit], metric: str) -> Pro
         protocol=protocol,
         summaries={(arm.exp, arm.optim): summarise(arm, metric) for arm in run},
         across=aggregate(protocol, scales, metric),
+        replications=tuple(_summarised(other, scales, metric) for other in protocol.replications),
     )

@@ -116,6 +116,9 @@ def quotation(result: StudyResult) -> str:
     ]
     sentences += [finding(protocol) for protocol in judged]
     sentences += [replicated(other) for protocol in judged for other in protocol.protocol.replications if other.judged]
+    if waiting := len(result.protocols) - len(judged):
+        have = "has" if waiting == 1 else "have"
+        sentences.append(f"{counted(waiting, 'further protocol').capitalize()} {have} no game judged yet.")
     sentences.append(
         f"Tests: exact two-sided Mann-Whitney, Holm over the {counted(len(judged[0].protocol.games), 'planned game')}; "
         "intervals hold for all of them together at 95 %."

@@ -72,11 +72,22 @@ def test_figure_2_judges_tuned_rates_on_fresh_seeds_and_every_protocol_on_all_ga
     assert len({seed for stage in (published, study.stage("replication")) for seed in stage.seeds}) == 20
 
 
-def test_a_replication_names_a_stage_before_it_and_has_seeds_of_its_own(tmp_path):
-    first = "  - {name: first, exps: [a], optims: [x, y], recipe: r, epochs: 1, seeds: [0, 1]}\n"
-    again = "  - {name: again, exps: [a], optims: [x, y], recipe: r, epochs: 1, seeds: [2, 3], replicates: first}\n"
-    assert load_study("s", written(tmp_path, first + again)).stage("again").replicates == "first"
-    with pytest.raises(UserError, match=r"stage again replicates 'frist', no stage before it; did you mean 'first'"):
-        load_study("s", written(tmp_path / "b", first + again.replace("replicates: first", "replicates: frist")))
-    with pytest.raises(UserError, match=r"stage again repeats seeds \[1\] of first, which it replicates"):
-        load_study("s", written(tmp_path / "c", first + again.replace("[2, 3]", "[1, 3]")))
+@pytest.mark.parametrize(
+    ("again", "message"),
+    [
+        ("seeds: [2, 3], replicates: first", ""),
+        (
+            "seeds: [2, 3], replicates: frist",
+            "stage again replicates 'frist', no stage before it; did you mean 'first'",
+        ),
+        ("seeds: [1, 3], replicates: first", r"stage again repeats seeds \[1\] of first, which it replicates"),
+    ],
+)
+def test_a_replication_names_a_stage_before_it_and_has_seeds_of_its_own(tmp_path, again, message):
+    stage = "exps: [a], optims: [x, y], recipe: r, epochs: 1"
+    configs = written(tmp_path, f"{{name: first, {stage}, seeds: [0, 1]}}", f"{{name: again, {stage}, {again}}}")
+    if message:
+        with pytest.raises(UserError, match=message):
+            load_study("s", configs)
+    else:
+        assert load_study("s", configs).stage("again").replicates == "first"

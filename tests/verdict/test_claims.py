@@ -151,8 +151,8 @@ def test_the_verdict_on_the_claim(values, kind):
 
 
 def test_p_is_corrected_over_all_games_whether_they_have_been_run_or_not():
-    """p = 0.015 in one of three games: not significant, alone as beside another game without a difference."""
-    shifted = [value + 4.0 for value in LOW[:9]] + [14.0]
+    """p = 0.029 in one of three games: not significant, alone as beside another game without a difference."""
+    shifted = [value + 3.5 for value in LOW]
     alone = published(hopper=(LOW, shifted))
     beside = published(hopper=(LOW, shifted), swimmer=(LOW, [value + 0.5 for value in LOW]))
     assert alone.games[1] == beside.games[1]
