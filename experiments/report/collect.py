@@ -11,7 +11,7 @@ from experiments.schema.tables import Cell, Table
 from experiments.verdict import records as of_record
 from experiments.verdict.cells import runs_of
 from experiments.verdict.curves import on_track
-from experiments.verdict.judge import NOT_RUN, Verdict, judge
+from experiments.verdict.judge import NOT_RUN, UNSTABLE, Verdict, judge
 from experiments.verdict.reported import Reported, find_reported, reported_for
 from experiments.verdict.statistics import Interval, compare, sample_sd
 
@@ -93,14 +93,19 @@ def _result(
 ) -> Result:
     reported = reported_for(numbers, cell, table.name)
     runs = [record for record in runs_of(cell, known) if record["scale"] == scale]
-    verdict = judge(runs, cell, reported)
-    if scale == PAPER and verdict.n:
+    verdict = judge(runs, cell, reported, table.seeds)
+    if scale == PAPER and verdict.mean is not None:
         used, mean, interval = verdict.runs, verdict.mean, verdict.mean_interval
     elif scale == PAPER:
         used, mean, interval = (), None, None
     else:
-        used, mean, interval = _mean_of_unchanged(runs, cell.metric or table.metric)
-        if not used:
+        metric = cell.metric or table.metric
+        drawn = of_record.one_experiment([record for record in runs if not of_record.overrides(record)])
+        lost = [record for record in drawn if of_record.failed(record, metric)]
+        used, mean, interval = ((), None, None) if lost else _mean(drawn, metric)
+        if lost:
+            verdict = Verdict(UNSTABLE, f"{len(lost)} of {len(drawn)} seeds ended without a finite {metric}")
+        elif not used:
             verdict = Verdict(NOT_RUN, "no finished run of this cell without changes on the command line")
     seeds = tuple(record["seed"] for record in runs if record["run"] in used)
     others = of_record.values([record for record in runs if record["run"] in used], table.beside or "")
@@ -108,20 +113,13 @@ def _result(
     return Result(cell, reported, scale, verdict, mean, interval, len(used), tuple(sorted(seeds)), tuple(used), beside)
 
 
-def _mean_of_unchanged(
-    runs: Sequence[dict[str, Any]], metric: str
-) -> tuple[tuple[str, ...], float | None, Interval | None]:
-    """Names, mean and interval of the finished runs of the cell as configured, one per seed."""
-    unchanged = [
-        record
-        for record in runs
-        if record["status"] == "finished"
-        and not of_record.overrides(record)
-        and of_record.value(record, metric) is not None
+def _mean(drawn: Sequence[dict[str, Any]], metric: str) -> tuple[tuple[str, ...], float | None, Interval | None]:
+    """Names, mean and interval of the finished runs among `drawn`."""
+    used = [
+        record for record in drawn if record["status"] == "finished" and of_record.value(record, metric) is not None
     ]
-    if not unchanged:
+    if not used:
         return (), None, None
-    used = of_record.latest_attempts(of_record.one_configuration(unchanged))
     values = of_record.values(used, metric)
     mean, sd = statistics.fmean(values), sample_sd(values)
     interval = compare(values, mean, sd, len(values) - 1).mean_interval if sd else None

@@ -35,6 +35,7 @@ FIELDS = (
     "difference_high",
     "smallest_detectable",
     "verdict",
+    "early_look",
     "text",
     "runs",
 )
@@ -77,6 +78,7 @@ def _row(table: Table, result: Result) -> dict[str, Any]:
         "difference_high": high,
         "smallest_detectable": _rounded(verdict.smallest_detectable),
         "verdict": verdict.kind,
+        "early_look": verdict.early,
         "text": verdict.text,
         "runs": " ".join(result.runs),
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.report.collect import PAPER, Result
 from experiments.schema.tables import Table
+from experiments.verdict.judge import NOT_RUN
 
 ABSENT = "-"
 
@@ -68,7 +69,7 @@ def column_label(table: Table, key: tuple[tuple[str, Any], ...]) -> str:
 def ours(result: Result) -> str:
     """Mean, interval and n of our runs, or `not run`."""
     if result.mean is None:
-        return result.verdict.kind
+        return result.verdict.name
     interval = f" {result.interval}" if result.interval else ""
     return f"{result.mean:.2f}{interval} (n = {result.n})"
 
@@ -83,9 +84,9 @@ def _lines(
     if present[0].scale != PAPER:
         return texts
     texts.insert(0, ("reported", tuple(_reported(result, marks) for result in line)))
-    if any(result.mean is not None for result in present):
+    if any(result.verdict.kind != NOT_RUN for result in present):
         texts.append(("difference", tuple(_difference(result) for result in line)))
-        texts.append(("verdict", tuple(result.verdict.kind if result else ABSENT for result in line)))
+        texts.append(("verdict", tuple(result.verdict.name if result else ABSENT for result in line)))
     return texts
 
 

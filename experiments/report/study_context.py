@@ -7,37 +7,55 @@ from statistics import fmean
 from typing import Any
 
 from experiments.report.study_results import ProtocolResult, StudyResult, arms, below_untuned
-from experiments.report.study_words import counted, estimate, games, listed, number, rate, reach
+from experiments.report.study_words import counted, estimate, games, listed, number, rate, reach, share
 from experiments.schema.typed import show
 from experiments.verdict import bootstrap
-from experiments.verdict.claims import FEWEST_SEEDS, NO_DIFFERENCE, Game
+from experiments.verdict.two_samples import detectable_probability
 
 
-def legend(result: StudyResult) -> list[str]:
-    """What every column means, and by which rule a verdict is reached."""
+def rules(result: StudyResult) -> list[str]:
+    """By which rules a verdict is reached, and why these."""
     first = result.protocols[0].stage
     base, subject = (result.label(optim) for optim in first.optims)
     return [
+        f"One thing is estimated, tested and said: P, the probability that a run with {subject} ends higher than a run "
+        f"with {base} (ties count half). Not the difference of means: with returns of which one in ten lies far out, "
+        "Welch's test calls equal means different in 26 of 100 comparisons, while the rank test errs in 5 on equal P "
+        "(`results/verdicts.md`). In turn a verdict says nothing of means: where one optimizer now and then does "
+        "far better, its mean may be the higher one although it usually loses. Means are shown beside.",
+        "The test is Mann and Whitney's, two-sided, by the exact permutation distribution, ties included. It is exact "
+        "where the optimizer makes no difference at all; where P is 0.5 and the two spread very unlike each other it "
+        "errs in 6 to 11 of 100 comparisons instead of 5. Intervals of P are Newcombe's (method 5).",
+        "A game is judged when all its planned seeds have ended. A run that a non-finite loss ended ranks below all "
+        "others, also where all have.",
+        "*Worse* and *better* in a game go by Holm's correction over all planned games of a protocol: one that has not "
+        "been judged counts as p = 1, so that no verdict changes because another game was run. Intervals beside them "
+        "are at 1 - 5 % / games, so that all together hold at 95 %.",
+        "The claim, better in every game, is refuted by one game that is worse; supported where all planned games are "
+        "better at 5 % each (all of them must pass, so nothing is corrected: an intersection-union test); else open: "
+        "k of m, where k of the m planned games are better at 5 %, and none is worse.",
+        "A replication on other seeds is told beside its protocol. It is no further look at the same claim, and no "
+        "further game.",
+    ]
+
+
+def legend(result: StudyResult) -> list[str]:
+    """What every column means."""
+    first = result.protocols[0].stage
+    base = result.label(first.optims[0])
+    return [
         "`mean` is the mean over seeds of the return at the last evaluation (the mean of 10 episodes on separate "
-        "environments, actions drawn from the policy), with Student's 95 % interval; `mean over training` is the area "
-        "under the evaluation curve over its length.",
-        f"`interquartile mean` and `P({subject} > {base})` have percentile intervals of a stratified bootstrap with "
-        f"rliable, {bootstrap.REPETITIONS:,} repetitions, seeded. With 10 seeds of normal spread such an interval "
-        "holds the truth in about 93 of 100 cases, not 95; one that ends at 0 or 1 is too narrow: it cannot reach "
-        "beyond what was seen.",
-        "`difference` is that of means with Welch's 95 % interval; `p` is from the two-sided exact Mann-Whitney test "
-        "(by its normal approximation where returns are equal), `p (Holm)` after Holm's correction over all games of "
-        "the protocol: one that has not been judged counts as p = 1, so that no verdict changes because another game "
-        f"was run. A game is judged from {FEWEST_SEEDS} seeds of each optimizer on: with fewer, no outcome could pass "
-        "Holm's first step over eight games. A run without a finite return would rank below all others, and be left "
-        "out of the means.",
-        "`smallest detectable difference` is the true difference of means that samples of this size and spread call "
-        "significant in 80 of 100 repetitions, by Welch's test at Holm's first step (5 % over the number of "
-        "games). Where the spread is due to a few outliers it overstates what the rank test needs.",
-        "The claim, better in every game, is refuted by one game that is significantly worse, supported where every "
-        "game judged is significantly better, and otherwise not supported.",
+        "environments, actions drawn from the policy), with Student's 95 % interval, of one arm by itself; `mean over "
+        "training` is the area under the evaluation curve over its length. A run without a finite return is left out "
+        "of both.",
+        "`interquartile mean` has the percentile interval of a stratified bootstrap with rliable, "
+        f"{bootstrap.REPETITIONS:,} repetitions, seeded. With 10 seeds of normal spread such an interval holds the "
+        "truth in about 93 of 100 cases, not 95.",
         f"Normalised returns: 0 is the mean return of uniformly random actions (`results/random_policy/returns.yaml`), "
-        f"1 the mean final return of {base} with {first.title}; a game counts when all its seeds have ended.",
+        f"1 the mean final return of {base} with {first.title}; a game counts when all its seeds have ended, and a run "
+        "that failed counts with the lowest return of its game. The mean over games of P has the interval that the "
+        "games' Newcombe intervals give (MOVER), at 95 %.",
+        *rules(result),
     ]
 
 
@@ -45,32 +63,32 @@ def overturning(result: StudyResult) -> list[str]:
     """What this result does not cover, from its numbers where they say how much."""
     lines = []
     for protocol in result.protocols:
-        weak = [_weakness(result, game) for game in protocol.protocol.of_kind(NO_DIFFERENCE)]
-        if weak:
-            lines.append(
-                f"**More seeds.** With {protocol.stage.title}, no difference was detected in "
-                f"{games(protocol.protocol.of_kind(NO_DIFFERENCE))}; the smallest difference of means that would have "
-                f"been found with 80 % probability is {listed(weak)}."
-            )
         missing = [game for game in protocol.protocol.games if game.comparison is None]
         if missing and protocol.protocol.judged:
             lines.append(
                 f"**More games.** With {protocol.stage.title}, {reach(protocol)}; {games(missing)} "
                 f"{'is' if len(missing) == 1 else 'are'} missing."
             )
+    first = result.protocols[0]
+    n, family = len(first.stage.seeds), len(first.protocol.games)
+    corrected, alone = detectable_probability(n, n, family), detectable_probability(n, n)
+    lines.append(
+        f"**More seeds.** {n} runs of each find, in 80 of 100 repetitions, a P of {share(corrected)} or more (or "
+        f"{share(1 - corrected)} or less) after Holm's correction, and of {share(alone)} or more at 5 %: smaller "
+        "differences are likelier missed than found, and *no difference detected* is no evidence for their absence."
+    )
     waiting = [f"with {protocol.stage.title}" for protocol in result.protocols if not protocol.protocol.judged]
     if waiting:
         lines.append(f"**The rest of the study.** Nothing has been judged yet {'; '.join(waiting)}.")
     for protocol in result.protocols:
         if isinstance(protocol.stage.lr, str):
             grid = result.study.stage(protocol.stage.lr)
-            length = 100 * grid.epochs / protocol.stage.epochs
+            length = "full length" if grid.epochs == protocol.stage.epochs else f"{grid.epochs} epochs"
             rates = sorted(grid.lr) if isinstance(grid.lr, list) else []
             lines.append(
                 f"**A larger tuning budget.** Rates are chosen from {listed([rate(value) for value in rates])} on "
-                f"{counted(len(grid.seeds), 'seed')}, with runs of {length:.0f} % of the "
-                "length; betas, Adam's epsilon, Adan's weight decay and every setting of PPO are left as they are."
-                + _limit(result, protocol)
+                f"{counted(len(grid.seeds), 'seed')}, with runs of {length}; betas, Adam's epsilon, Adan's weight "
+                "decay and every setting of PPO are left as they are." + _limit(result, protocol)
             )
     lines += [
         "**The games.** The figure shows four games that no known source names. A claim about every game fails with "
@@ -97,12 +115,6 @@ def _limit(result: StudyResult, protocol: ProtocolResult) -> str:
             f"{number(fmean(own.values))} on other seeds)"
         )
     return f" The limit of this shows in {listed(shown)}." if shown else ""
-
-
-def _weakness(result: StudyResult, game: Game) -> str:
-    mean, detectable = sum(game.baseline.values) / game.baseline.n, game.detectable or 0.0
-    share = f" ({100 * detectable / abs(mean):.0f} % of {result.label(game.baseline.optim)}'s mean)" if mean else ""
-    return f"{number(detectable)} in {game.name}{share}"
 
 
 def commands(result: StudyResult) -> str:

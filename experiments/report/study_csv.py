@@ -20,7 +20,8 @@ def long(result: StudyResult, records: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
     writer.writeheader()
-    judged = {protocol.stage.name: protocol for protocol in result.protocols}
+    with_replications = [each for protocol in result.protocols for each in (protocol, *protocol.replications)]
+    judged = {protocol.stage.name: protocol for protocol in with_replications}
     for stage in result.study.stages:
         if stage.name in judged:
             writer.writerows(_judged(judged[stage.name]))

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from experiments.report.grid import ABSENT, Grid, Row
 from experiments.report.study_results import ProtocolResult, StudyResult, arms
-from experiments.report.study_words import band, estimate, number, p_value, rate, share, with_interval
+from experiments.report.study_words import band, estimate, number, p_value, rate, shares, with_interval
 from experiments.schema.studies import Stage
-from experiments.verdict.claims import Game
+from experiments.verdict.claims import UNFINISHED, Game, Protocol
+from experiments.verdict.judge import NOT_RUN
 from experiments.verdict.tuning import FAILED
 
 
-def verdicts(result: StudyResult, protocol: ProtocolResult) -> Grid:
-    """One line a game: means, their difference, probability of improvement, p and the verdict."""
+def verdicts(result: StudyResult, protocol: Protocol) -> Grid:
+    """One line a game: the probability that is judged, its p and the verdict, and the means beside."""
     base, subject = (result.label(optim) for optim in protocol.stage.optims)
+    level = f"{100 * protocol.level:.3g} %"
     columns = (
-        f"mean, {base}",
-        f"mean, {subject}",
-        f"difference ({subject} - {base})",
-        f"P({subject} > {base})",
+        f"P({subject} > {base}), {level} interval",
         "p",
         "p (Holm)",
-        "smallest detectable difference",
+        f"mean, {base}",
+        f"mean, {subject}",
+        f"difference of means, {level} interval",
     )
-    rows = [Row(game.name, game.kind, _verdict(protocol, game)) for game in protocol.protocol.games]
+    rows = [Row(game.name, _kind(game), _verdict(game)) for game in protocol.games]
     return Grid("game", tuple((column,) for column in columns), tuple(rows))
 
 
@@ -44,7 +47,7 @@ def returns(result: StudyResult, protocol: ProtocolResult) -> Grid:
 
 
 def chosen_rates(result: StudyResult, protocol: ProtocolResult, grid: Stage) -> Grid:
-    """Up to two lines a game: the mean return at each rate of the grid, and the rate that was chosen."""
+    """Two lines a game: the mean return at each rate of the grid, and the rate that was chosen."""
     rates = sorted(grid.lr) if isinstance(grid.lr, list) else []
     columns = (*((rate(value),) for value in rates), ("chosen",))
     rows = []
@@ -53,6 +56,8 @@ def chosen_rates(result: StudyResult, protocol: ProtocolResult, grid: Stage) -> 
         for arm in arms(game):
             choice = protocol.protocol.choices.get((arm.exp, arm.optim))
             if choice is None:
+                rows.append(Row(label, result.label(arm.optim), (*[ABSENT] * len(rates), NOT_RUN)))
+                label = ""
                 continue
             chosen = "none, every rate failed" if choice.rate is None else rate(choice.rate)
             remark = f" ({choice.at_edge} of the grid)" if choice.at_edge else ""
@@ -80,21 +85,22 @@ def across_games(result: StudyResult, protocol: ProtocolResult) -> Grid:
     return Grid("", (("interquartile mean",), ("mean",), ("mean over games",)), tuple(rows))
 
 
-def _verdict(protocol: ProtocolResult, game: Game) -> tuple[str, ...]:
-    summaries = [protocol.summary(arm) for arm in arms(game)]
-    means = tuple(estimate(summary.mean) if summary else ABSENT for summary in summaries)
-    if game.comparison is None or game.adjusted is None or game.detectable is None:
-        return (*means, *[ABSENT] * 5)
-    comparison, improvement = game.comparison, protocol.improvements[game.exp]
-    ends = improvement.interval
-    return (
-        *means,
-        with_interval(comparison.difference, comparison.interval, sign=True),
-        f"{share(improvement.value)} [{share(ends.low)}, {share(ends.high)}]" if ends else share(improvement.value),
-        p_value(comparison.p),
-        p_value(game.adjusted),
-        number(game.detectable),
-    )
+def _kind(game: Game) -> str:
+    """The verdict; that of a game whose seeds have not all ended says how many have."""
+    if game.kind != UNFINISHED:
+        return game.kind
+    return f"{UNFINISHED}, " + " and ".join(f"{len(arm.ranked)} of {len(arm.planned)}" for arm in arms(game))
+
+
+def _verdict(game: Game) -> tuple[str, ...]:
+    means = tuple(number(fmean(arm.values)) if arm.n else ABSENT for arm in arms(game))
+    if game.comparison is None or game.adjusted is None:
+        return (*[ABSENT] * 3, *means, ABSENT)
+    found = game.comparison
+    difference = ABSENT
+    if found.difference is not None:
+        difference = with_interval(found.difference, found.difference_interval, sign=True)
+    return (shares(found.probability, found.interval), p_value(found.p), p_value(game.adjusted), *means, difference)
 
 
 def _tuning_mean(value: float) -> str:

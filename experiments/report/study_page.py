@@ -8,8 +8,19 @@ from typing import Any
 
 from experiments.report import latex, markdown, study_context, study_layout
 from experiments.report.study_results import ProtocolResult, StudyResult, arms
-from experiments.report.study_words import listed, number, quotation, rate, seeds, title, verdict_line
-from experiments.verdict.claims import FEWEST_SEEDS
+from experiments.report.study_words import (
+    listed,
+    number,
+    p_equals,
+    quotation,
+    rate,
+    seeds,
+    share,
+    title,
+    verdict_line,
+)
+from experiments.schema.studies import Stage, Study
+from experiments.verdict.claims import NO_DIFFERENCE, Game, Protocol
 from experiments.verdict.reported import find_reported, load_reported
 
 LOWEST = "so ranked below all others, and left out of the means"
@@ -30,11 +41,17 @@ def page(result: StudyResult, figures: dict[str, list[Path]]) -> str:
         parts.append(f"{_design(result, protocol)}\n")
         parts += _images(result, protocol, figures.get(protocol.stage.name, []))
         if protocol.protocol.begun:
-            parts.append(markdown.grid(study_layout.verdicts(result, protocol)))
+            parts.append(markdown.grid(study_layout.verdicts(result, protocol.protocol)))
         parts += _remarks(result, protocol)
+        parts += _curve_over_rates(result, protocol)
+        for other in protocol.protocol.replications:
+            parts += _replication(result, protocol.protocol, other)
     parts += [
         f"All values over seeds are in [tables/{study.name}.md](tables/{study.name}.md), every seed's in "
         f"[tables/{study.name}.csv](tables/{study.name}.csv).\n",
+        "## How it was judged\n",
+        markdown.bullets(study_context.rules(result)),
+        *_changes(study),
         "## What would overturn this\n",
         markdown.bullets(study_context.overturning(result)),
         "## Run it again\n",
@@ -80,13 +97,13 @@ def page_name(result: StudyResult) -> str:
 def _grids(result: StudyResult, protocol: ProtocolResult) -> list[tuple[str, Any]]:
     """Captions and layouts of a protocol's tables; without runs only the rates chosen for it, where there are any."""
     found = []
-    if isinstance(protocol.stage.lr, str) and any(protocol.protocol.choices.values()):
+    if isinstance(protocol.stage.lr, str):
         grid = result.study.stage(protocol.stage.lr)
-        found.append(
-            (f"Rates: mean final return of {seeds(grid.seeds)}", study_layout.chosen_rates(result, protocol, grid))
-        )
+        if any(protocol.protocol.choices.values()):
+            caption = f"Rates: mean final return of {seeds(grid.seeds)}"
+            found.append((caption, study_layout.chosen_rates(result, protocol, grid)))
     if protocol.protocol.begun:
-        found.append(("Verdicts by game", study_layout.verdicts(result, protocol)))
+        found.append(("Verdicts by game", study_layout.verdicts(result, protocol.protocol)))
         found.append(("Returns, with 95 % intervals", study_layout.returns(result, protocol)))
     if protocol.across:
         names = listed(list(protocol.across.games))
@@ -103,9 +120,71 @@ def _design(result: StudyResult, protocol: ProtocolResult) -> str:
         tried = sorted(grid.lr) if isinstance(grid.lr, list) else []
         rates = (
             f"learning rates are chosen for each game and optimizer among {listed([rate(value) for value in tried])} "
-            f"by the mean final return of {seeds(grid.seeds)} after {grid.epochs} epochs, a decay of their own"
+            f"by the mean final return of {seeds(grid.seeds)}, in runs of {_length(grid, stage)}; runs that chose a "
+            "rate judge nothing"
         )
     return f"Recipe `{stage.recipe}` of the experiments, {stage.epochs} epochs, {seeds(stage.seeds)}; {rates}."
+
+
+def _length(grid: Stage, stage: Stage) -> str:
+    if grid.epochs == stage.epochs:
+        return "full length and decay"
+    return f"{grid.epochs} epochs with a decay of their own"
+
+
+def _curve_over_rates(result: StudyResult, protocol: ProtocolResult) -> list[str]:
+    """The final return at every rate of the grid, of all games, where rates were chosen."""
+    if not isinstance(protocol.stage.lr, str):
+        return []
+    grid = result.study.stage(protocol.stage.lr)
+    return [
+        f"Final return at every rate of the grid, {seeds(grid.seeds)}:\n",
+        markdown.grid(study_layout.chosen_rates(result, protocol, grid)),
+    ]
+
+
+def _replication(result: StudyResult, first: Protocol, other: Protocol) -> list[str]:
+    """What other seeds showed of the games that were repeated, beside what the first had."""
+    parts = [
+        f"### Replication: {other.stage.title}\n",
+        f"The same on {seeds(other.stage.seeds)}: one test for each game repeated, which changes no verdict above.\n",
+        markdown.grid(study_layout.verdicts(result, other)),
+        *([markdown.bullets(other.stage.remarks)] if other.stage.remarks else []),
+    ]
+    lines = []
+    for game in other.judged:
+        before = next((one for one in first.judged if one.exp == game.exp), None)
+        if before is None or before.comparison is None or game.comparison is None:
+            continue
+        lines.append(
+            f"{game.name}: P was {share(before.comparison.probability)}, p {p_equals(before.comparison.p)} on "
+            f"{seeds(first.stage.seeds)}, and is {share(game.comparison.probability)}, p {p_equals(game.comparison.p)} "
+            f"on {seeds(other.stage.seeds)}: {_agreement(before, game)}."
+        )
+    return [*parts, markdown.bullets(lines)] if lines else parts
+
+
+def _agreement(before: Game, again: Game) -> str:
+    """Whether a replication finds what was found, in words."""
+    assert before.comparison is not None and again.comparison is not None
+    same = (before.comparison.probability - 0.5) * (again.comparison.probability - 0.5) > 0
+    if again.kind == before.kind:
+        return "the same verdict again"
+    if again.kind == NO_DIFFERENCE:
+        side = "in the same direction" if same else "in the other direction"
+        return f"{side}, and by itself not significant, so that the first result is not confirmed at 5 %"
+    return "another verdict"
+
+
+def _changes(study: Study) -> list[str]:
+    """What was changed after results had been seen."""
+    if not study.changes:
+        return []
+    return [
+        "## What was changed after results had been seen\n",
+        "A rule that is changed when results are known can be changed until they please. So all of these are here.\n",
+        markdown.bullets(study.changes),
+    ]
 
 
 def _images(result: StudyResult, protocol: ProtocolResult, files: Sequence[Path]) -> list[str]:
@@ -117,23 +196,15 @@ def _images(result: StudyResult, protocol: ProtocolResult, files: Sequence[Path]
 
 
 def _remarks(result: StudyResult, protocol: ProtocolResult) -> list[str]:
-    """What a reader of one protocol's table must know: seeds that are missing, rates at the edge of the grid."""
+    """What a reader of one protocol's table must know: runs that failed, rates at the edge of the grid."""
     lines = []
-    short = [
-        f"{game.name} ({', '.join(f'{result.label(arm.optim)} {arm.n} of {len(arm.planned)}' for arm in arms(game))})"
-        for game in protocol.protocol.games
-        if not all(arm.ended for arm in arms(game)) and (game.baseline.n or game.subject.n)
-    ]
-    if short:
-        lines.append(
-            f"Not all seeds have ended: {'; '.join(short)}. From {FEWEST_SEEDS} seeds of each on, a game is judged."
-        )
     both = [(game, arm) for game in protocol.protocol.games for arm in arms(game)]
     for game, arm in both:
         if arm.without_value:
             lines.append(f"{game.name}: without a finite return, {LOWEST}: {', '.join(arm.without_value)}.")
         if arm.diverged:
             lines.append(f"{game.name}: ended by a non-finite loss, {LOWEST}: {', '.join(arm.diverged)}.")
+    lines += protocol.stage.remarks
     lines += _beside_the_source(result, protocol)
     lines += _of_the_grid(result, protocol)
     return [markdown.bullets(lines)] if lines else []
@@ -150,9 +221,9 @@ def _beside_the_source(result: StudyResult, protocol: ProtocolResult) -> list[st
         if source is not None and summary is not None:
             here = number(max(point.value for point in summary.curve))
             lines.append(
-                f"{game.name}: the source's own runs of {result.label(game.baseline.optim)} reached "
-                f"{number(source.value)} ({source.note}; {source.metric}; {source.dataset}; {source.id}), the highest "
-                f"mean of the curve here is {here}."
+                f"{game.name}: the source's own runs of {result.label(game.baseline.optim)} reached at their "
+                f"best {number(source.value)} ({source.note}; {source.metric}; {source.dataset}; {source.id}), the "
+                f"highest mean of the curve here is {here}."
             )
     return lines
 

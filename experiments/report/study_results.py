@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.schema.studies import Stage, Study
 from experiments.verdict.across_games import AcrossGames, Unit, aggregate, load_random_policy, units
-from experiments.verdict.arm_summary import ArmSummary, Estimate, improvement, summarise
+from experiments.verdict.arm_summary import ArmSummary, summarise
 from experiments.verdict.arms import Arm
 from experiments.verdict.claims import Game, Protocol, judge_study
 from experiments.verdict.two_samples import mean_interval
@@ -17,13 +17,13 @@ from experiments.verdict.two_samples import mean_interval
 
 @dataclass(frozen=True)
 class ProtocolResult:
-    """A protocol with its arms' summaries (by experiment and optimizer), P(subject > baseline) by experiment where
-    both have runs, and the aggregates over its games (None: too few)."""
+    """A protocol with its arms' summaries (by experiment and optimizer), and the aggregates over its games (None: too
+    few)."""
 
     protocol: Protocol
     summaries: dict[tuple[str, str], ArmSummary]
-    improvements: dict[str, Estimate]
     across: AcrossGames | None
+    replications: tuple[ProtocolResult, ...] = ()
 
     @property
     def stage(self) -> Stage:
@@ -86,10 +86,9 @@ def below_untuned(result: StudyResult, protocol: ProtocolResult) -> list[tuple[G
 
 def _summarised(protocol: Protocol, scales: dict[str, Unit], metric: str) -> ProtocolResult:
     run = [arm for game in protocol.games for arm in arms(game) if arm.n]
-    paired = [game for game in protocol.games if game.baseline.n and game.subject.n]
     return ProtocolResult(
         protocol=protocol,
         summaries={(arm.exp, arm.optim): summarise(arm, metric) for arm in run},
-        improvements={game.exp: improvement(game) for game in paired},
         across=aggregate(protocol, scales, metric),
+        replications=tuple(_summarised(other, scales, metric) for other in protocol.replications),
     )

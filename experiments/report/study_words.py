@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from experiments.report.study_results import ProtocolResult, StudyResult, arms, below_untuned
+from experiments.report.study_results import ProtocolResult, StudyResult, arms
 from experiments.schema.studies import Study
 from experiments.verdict.across_games import Band
 from experiments.verdict.arm_summary import Estimate
-from experiments.verdict.claims import BETTER, NO_DIFFERENCE, NOT_SUPPORTED, REFUTED, SUPPORTED, TOO_FEW, WORSE, Game
+from experiments.verdict.claims import BETTER, NO_DIFFERENCE, OPEN, UNFINISHED, WORSE, Game, Protocol
 from experiments.verdict.judge import NOT_RUN
 from experiments.verdict.statistics import Interval
 
@@ -47,9 +47,19 @@ def share(value: float) -> str:
     return f"{value:.2f}"
 
 
+def shares(value: float, ends: Interval) -> str:
+    """`0.12 [0.02, 0.48]`."""
+    return f"{share(value)} [{share(ends.low)}, {share(ends.high)}]"
+
+
 def p_value(p: float) -> str:
     """`0.032`, `< 0.001`."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_equals(p: float) -> str:
+    """`= 0.032`, `< 0.001`."""
+    return p_value(p) if p < 0.001 else f"= {p_value(p)}"
 
 
 def rate(value: float | None) -> str:
@@ -94,83 +104,67 @@ def games(found: Sequence[Game]) -> str:
 
 
 def quotation(result: StudyResult) -> str:
-    """The paragraph a researcher can quote: the finding under each protocol, with numbers, and how it was tested."""
+    """The paragraph a researcher can quote, in about 150 words at most: the verdict on the claim under each protocol,
+    the games that decided it, and how it was tested."""
     judged = [protocol for protocol in result.protocols if protocol.protocol.judged]
-    waiting = [f"with {protocol.stage.title}" for protocol in result.protocols if protocol not in judged]
-    total = len(result.protocols[0].protocol.games)
-    sentences = [_headline(result.study, judged)]
-    sentences += [finding(result, protocol) for protocol in judged]
-    if judged:
-        sentences.append(
-            "Intervals are at 95 %; tests are two-sided exact Mann-Whitney tests over seeds, at 5 % after Holm's "
-            f"correction over the {counted(total, 'game')} that a protocol has."
-        )
-    if waiting:
-        sentences.append(f"Nothing can be said yet {'; '.join(waiting)}.")
+    if not judged:
+        return f"{_claim(result.study)} has not been tested here yet."
+    base, subject = (result.label(optim) for optim in result.protocols[0].stage.optims)
+    sentences = [
+        f"{_claim(result.study)} was tested by P, the probability that a run with {subject} ends higher than one with "
+        f"{base}."
+    ]
+    sentences += [finding(protocol) for protocol in judged]
+    sentences += [replicated(other) for protocol in judged for other in protocol.protocol.replications if other.judged]
+    if waiting := len(result.protocols) - len(judged):
+        have = "has" if waiting == 1 else "have"
+        sentences.append(f"{counted(waiting, 'further protocol').capitalize()} {have} no game judged yet.")
     sentences.append(
-        f"The figure's four games are named in no known source, so the study is laid out for {counted(total, 'game')}."
+        f"Tests: exact two-sided Mann-Whitney, Holm over the {counted(len(judged[0].protocol.games), 'planned game')}; "
+        "intervals hold for all of them together at 95 %."
     )
     return " ".join(sentences)
 
 
-def finding(result: StudyResult, protocol: ProtocolResult) -> str:
-    """What was found under one protocol that has games judged, in one or two sentences."""
-    judged, stage = protocol.protocol, protocol.stage
-    base, subject = (result.label(optim) for optim in stage.optims)
-    found = [
-        f"{found_in} in {listed([_means(game) for game in judged.of_kind(kind)])}"
-        for kind, found_in in (
-            (WORSE, "significantly lower"),
-            (BETTER, "significantly higher"),
-            (NO_DIFFERENCE, "not detectably different"),
-        )
-        if judged.of_kind(kind)
+def finding(protocol: ProtocolResult) -> str:
+    """What was found under one protocol that has games judged, in one sentence."""
+    judged = protocol.protocol
+    said = [
+        f"P was {listed([_probability(game) for game in found])} ({what})"
+        for kind, what in ((WORSE, "worse"), (BETTER, "better"))
+        if (found := judged.of_kind(kind))
     ]
-    text = (
-        f"With {stage.title}, {subject}'s mean final return was, against {base}'s, {listed(found)}: the claim is "
-        f"{judged.kind} ({reach(protocol)}; {_extent(protocol)})."
-    )
-    if protocol.across:
-        over = counted(len(protocol.across.games), "game")
-        text += f" Over {over}, a run with {subject} beat one with {base} with probability "
-        text += f"{band(protocol.across.improvement)}."
-    badly_chosen = [f"{result.label(arm.optim)} in {game.name}" for game, arm, _ in below_untuned(result, protocol)]
-    if badly_chosen:
-        text += (
-            f" The rates so chosen, in shorter runs, ended below the recipe's own rate for {listed(badly_chosen)}: "
-            "there this comparison says little about either optimizer."
-        )
-    return text
+    neither = judged.of_kind(NO_DIFFERENCE)
+    if neither:
+        said.append(f"no difference was detected in {games(neither)}")
+    return f"With {judged.stage.title} it is {verdict_word(judged)}: {'; '.join(said)} ({_extent(protocol)})."
+
+
+def replicated(other: Protocol) -> str:
+    """What a replication showed, as a sentence."""
+    found = [f"{_probability(game)}, p {p_equals(game.comparison.p)}" for game in other.judged if game.comparison]
+    return f"A replication on fresh seeds ({seeds(other.stage.seeds)}) gave P = {listed(found)}."
+
+
+def verdict_word(judged: Protocol) -> str:
+    """`refuted`, `supported`, `open: 1 of 8 games in favour`."""
+    if judged.kind != OPEN:
+        return judged.kind
+    return f"{OPEN}: {len(judged.in_favour)} of {len(judged.games)} games in favour"
 
 
 def verdict_line(protocol: ProtocolResult) -> str:
     """The verdict on the claim under one protocol, with what it rests on."""
     judged = protocol.protocol
     if judged.kind == NOT_RUN:
-        begun = judged.of_kind(TOO_FEW)
-        return f"not run: too few seeds yet in {games(begun)}" if begun else "not run"
+        begun = judged.of_kind(UNFINISHED)
+        return f"not run: not all planned seeds have ended yet in {games(begun)}" if begun else "not run"
     parts = [
         f"{what} in {games(judged.of_kind(kind))}"
         for kind, what in ((WORSE, "worse"), (BETTER, "better"), (NO_DIFFERENCE, "no difference detected"))
         if judged.of_kind(kind)
     ]
-    return f"{judged.kind} ({reach(protocol)}): {'; '.join(parts)}"
-
-
-def _headline(study: Study, judged: Sequence[ProtocolResult]) -> str:
-    claim = f"The claim of {title(study)} that {study.claim}"
-    kinds = {protocol.protocol.kind for protocol in judged}
-    if len(kinds) > 1 and SUPPORTED in kinds:
-        return f"{claim} depends here on how the two are compared."
-    if len(kinds) > 1:
-        against = [f"with {each.stage.title}" for each in judged if each.protocol.kind == REFUTED]
-        return f"{claim} is not supported here under any protocol that was judged, and refuted {listed(against)}."
-    return {
-        NOT_RUN: f"{claim} has not been tested here yet.",
-        REFUTED: f"{claim} does not hold here.",
-        SUPPORTED: f"{claim} holds here, as far as it was run.",
-        NOT_SUPPORTED: f"{claim} is not supported here: it is neither confirmed in every game nor contradicted in any.",
-    }[kinds.pop() if kinds else NOT_RUN]
+    return f"{verdict_word(judged)} ({reach(protocol)}): {'; '.join(parts)}"
 
 
 def reach(protocol: ProtocolResult) -> str:
@@ -181,16 +175,19 @@ def reach(protocol: ProtocolResult) -> str:
     return f"{in_words(judged)} of {counted(total, 'game')} judged"
 
 
+def _claim(study: Study) -> str:
+    return f"The claim of {title(study)} that {study.claim}"
+
+
 def _extent(protocol: ProtocolResult) -> str:
-    """`10 seeds each, 999,424 environment steps`, of the games that were judged."""
-    both = [arm for game in protocol.protocol.judged for arm in arms(game)]
-    counts = sorted({arm.n for arm in both})
-    steps = max(summary.steps[-1] for arm in both if (summary := protocol.summary(arm)))
+    """`4 of 8 games judged, 10 runs each`."""
+    judged = protocol.protocol
+    counts = sorted({len(arm.planned) for game in judged.judged for arm in arms(game)})
     each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{each} seeds each, {steps:,} environment steps"
+    return f"{len(judged.judged)} of {len(judged.games)} games judged, {each} runs of each"
 
 
-def _means(game: Game) -> str:
-    """`Ant (1162 against 1822)`."""
-    subject, baseline = (sum(arm.values) / arm.n for arm in (game.subject, game.baseline))
-    return f"{game.name} ({number(subject)} against {number(baseline)})"
+def _probability(game: Game) -> str:
+    """`0.12 [0.02, 0.48] in Ant`."""
+    found = game.comparison
+    return f"{shares(found.probability, found.interval)} in {game.name}" if found else game.name

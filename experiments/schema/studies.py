@@ -23,7 +23,8 @@ class Stage:
     `lr` is None for the recipe's own rate, a list for a grid, or the name of the stage that chooses one rate for
     each experiment and optimizer. `epochs` are nominal, as on the command line; `title` goes on after "with".
     `reported` has the id of a number in `results/reported` that the source of the recipe gives for the first optimizer,
-    by experiment.
+    by experiment. `replicates` names a judged stage that this one repeats on other seeds: it is told beside that stage
+    and judges no claim. `remarks` are what a reader of its numbers must know.
     """
 
     name: str
@@ -35,12 +36,14 @@ class Stage:
     lr: list[float] | str | None = None
     title: str = ""
     reported: dict[str, str] = field(default_factory=dict)
+    replicates: str = ""
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Study:
     """`metric` is what its stages are judged by, `claim` what they test, as the end of a sentence; `labels` is how
-    optimizers are called in print."""
+    optimizers are called in print. `changes` tells every change of a rule that was made after results had been seen."""
 
     name: str
     title: str
@@ -48,6 +51,7 @@ class Study:
     stages: list[Stage]
     claim: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    changes: list[str] = field(default_factory=list)
 
     def stage(self, name: str) -> Stage:
         """The stage of that name. Raises UserError with the nearest name."""
@@ -66,7 +70,8 @@ def study_names(configs: Path = paths.CONFIGS) -> list[str]:
 @functools.cache
 def load_study(name: str, configs: Path = paths.CONFIGS) -> Study:
     """The study of `configs/table/<name>.yaml`. Raises UserError for an unknown name, an unknown or missing key, a
-    stage that takes its rate from none before it, or that is judged on seeds which chose its rate."""
+    stage that takes its rate from none before it, that is judged on seeds which chose its rate, or that replicates its
+    own seeds."""
     if name not in study_names(configs):
         raise UserError(f"table={name}: no such study{suggestion(name, study_names(configs))}")
     where, tree = f"configs/table/{name}.yaml", dict(read(configs / "table" / f"{name}.yaml"))
@@ -74,6 +79,7 @@ def load_study(name: str, configs: Path = paths.CONFIGS) -> Study:
     for entry in tree.pop("stages"):
         stage = Stage(**known_fields(entry, Stage, f"{where}: a stage"))
         _check_choice(stage, stages, where)
+        _check_replication(stage, stages, where)
         stages.append(stage)
     return Study(name=name, stages=stages, **known_fields(tree, Study, f"{where}: a study", given=("name", "stages")))
 
@@ -109,3 +115,17 @@ def _check_choice(stage: Stage, before: list[Stage], where: str) -> None:
     for key in ("exps", "optims"):
         if missing := [name for name in getattr(stage, key) if name not in getattr(choosing, key)]:
             raise UserError(f"{where}: stage {stage.name} takes lr from {stage.lr}, which has no {', '.join(missing)}")
+
+
+def _check_replication(stage: Stage, before: list[Stage], where: str) -> None:
+    if not stage.replicates:
+        return
+    first = next((other for other in before if other.name == stage.replicates), None)
+    if first is None:
+        earlier = [other.name for other in before]
+        raise UserError(
+            f"{where}: stage {stage.name} replicates {stage.replicates!r}, no stage before it"
+            f"{suggestion(stage.replicates, earlier)}"
+        )
+    if seen := sorted(set(stage.seeds) & set(first.seeds)):
+        raise UserError(f"{where}: stage {stage.name} repeats seeds {seen} of {first.name}, which it replicates")

@@ -43,7 +43,8 @@ class Cell:
 class Table:
     """One table: its cells, and which of their keys name its rows and columns. `beside` is a second metric to show of
     our runs, where the one that the paper reports is not the one to go by. `averages` has the id of the mean over a row
-    that the paper prints, by what names the row.
+    that the paper prints, by what names the row. `seeds` are those that a cell is judged by at paper scale, fixed
+    before any of them was run: before all have ended a verdict is an early look, and other seeds are not judged.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Table:
     row_labels: dict[Any, str] = field(default_factory=dict)
     beside: str | None = None
     averages: dict[Any, str] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=list)
 
 
 def table_names(configs: Path = paths.CONFIGS) -> list[str]:

@@ -12,7 +12,6 @@ import numpy as np
 
 from experiments.verdict import bootstrap
 from experiments.verdict.arms import Arm, read_curves
-from experiments.verdict.claims import Game
 from experiments.verdict.statistics import Interval
 from experiments.verdict.two_samples import mean_interval
 
@@ -50,14 +49,6 @@ def summarise(arm: Arm, metric: str) -> ArmSummary:
         steps=steps,
         curve=tuple(_mean(values) for values in zip(*curves, strict=True)),
     )
-
-
-def improvement(game: Game) -> Estimate:
-    """P(subject > baseline) over pairs of seeds of a game with runs of both, with its bootstrap interval. A run that
-    failed loses to every other."""
-    arrays = (np.array(arm.ranked)[:, None] for arm in (game.subject, game.baseline))
-    point, low, high = bootstrap.estimate(bootstrap.probability_of_improvement, *arrays)
-    return Estimate(float(point[0]), Interval(float(low[0]), float(high[0])))
 
 
 def _mean_height(steps: tuple[int, ...], values: tuple[float, ...]) -> float:

@@ -77,11 +77,14 @@ def make_arm(
     rate: float | None = None,
     scale: str = "paper",
 ) -> Arm:
-    """The arm of `stage` for `exp` and `optim`: at `rate` where the stage has several, else at the recipe's own."""
+    """The arm of `stage` for `exp` and `optim`: at `rate` where the stage has several, else at the recipe's own.
+
+    It holds runs of the recipe as it composes today, and of each seed the first attempt."""
     runs = [record for record in records if belongs(record, stage, exp, optim, rate, scale)]
-    kept = of_record.latest_attempts(of_record.one_configuration(runs)) if runs else []
-    diverged = [record for record in kept if record["status"] == "diverged"]
-    finished = [record for record in kept if record not in diverged]
+    kept = of_record.one_experiment(runs)
+    lost = [record for record in kept if of_record.failed(record, metric)]
+    diverged = [record for record in lost if record["status"] == "diverged"]
+    finished = [record for record in kept if record["status"] == "finished"]
     valued = [record for record in finished if of_record.value(record, metric) is not None]
     known = rate if rate is not None else (kept[0]["config"]["optim"]["lr"] if kept else None)
     return Arm(
@@ -99,12 +102,10 @@ def make_arm(
 def belongs(
     record: dict[str, Any], stage: Stage, exp: str, optim: str, rate: float | None, scale: str = "paper"
 ) -> bool:
-    """Whether `record` is a run of this arm at `scale` that finished or diverged, changed on the command line in
-    nothing but the rate, and in that only where `rate` asks for one."""
+    """Whether `record` is a run of this arm at `scale`, ended or not, changed on the command line in nothing but the
+    rate, and in that only where `rate` asks for one."""
     wanted = (exp, optim, stage.recipe, stage.epochs, scale)
     if tuple(record.get(key) for key in ("exp", "optim", "recipe", "epochs", "scale")) != wanted:
-        return False
-    if record["status"] not in ("finished", "diverged"):
         return False
     changed = {text.partition("=")[0] for text in of_record.overrides(record)}
     if record["seed"] not in stage.seeds or changed - {"optim.lr"}:

@@ -60,7 +60,7 @@ def _verdicts(record: dict[str, Any], known: list[dict[str, Any]]) -> list[str]:
     lines, numbers = [], load_reported()
     for table, cell in cells:
         reported = reported_for(numbers, cell, table.name)
-        verdict = judge(runs_of(cell, known), cell, reported)
+        verdict = judge(runs_of(cell, known), cell, reported, table.seeds)
         lines.append(f"verdict: {verdict.text}")
         lines += [f"assumed: {'; '.join(verdict.assumptions)}"] if verdict.assumptions else []
     return lines

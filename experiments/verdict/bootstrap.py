@@ -49,13 +49,6 @@ def iqm(scores: Array) -> Array:
     return ordered[cut : len(ordered) - cut].mean(axis=0)
 
 
-def probability_of_improvement(subject: Array, baseline: Array) -> Array:
-    """rliable's metric of that name, mean over games of P(subject > baseline), without a loop over tests."""
-    higher = subject[:, None] > baseline[None]
-    equal = subject[:, None] == baseline[None]
-    return np.asarray((higher + 0.5 * equal).mean())
-
-
 def profile(scores: Array, thresholds: Array) -> tuple[Array, Array, Array]:
     """Performance profile: share of runs over all games that score above each threshold, and its 95 % band (what
     rliable's `create_performance_profile` gives, without its loop over thresholds)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiments.schema import paths
@@ -14,22 +14,19 @@ from experiments.verdict.arms import Arm, make_arm
 from experiments.verdict.judge import NOT_RUN
 from experiments.verdict.statistics import LEVEL
 from experiments.verdict.tuning import Choice, choose_rate
-from experiments.verdict.two_samples import TwoSamples, compare, holm, smallest_detectable
+from experiments.verdict.two_samples import TwoSamples, compare, holm
 
 BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference detected"
-TOO_FEW = "too few seeds"
-REFUTED, SUPPORTED, NOT_SUPPORTED = "refuted", "supported", "not supported"
-FEWEST_SEEDS = 6
-"""The fewest seeds of each optimizer that are judged: with 6 and 6 the exact test can reach 2/924 = 0.0022, below
-0.05/8, Holm's first step over eight games; with 5 and 5 only 2/252 = 0.0079, so no outcome could pass it."""
+UNFINISHED = "unfinished"
+REFUTED, SUPPORTED, OPEN = "refuted", "supported", "open"
+SIGNIFICANT = 1 - LEVEL
 
 
 @dataclass(frozen=True)
 class Game:
     """One game under one protocol: the arms of both optimizers and what their comparison says of the second.
 
-    `adjusted` is Holm's p over all games of the protocol, `detectable` the smallest difference of means that these
-    samples find with 80 % power at Holm's first step; None where nothing was judged.
+    `adjusted` is Holm's p over all planned games of the protocol, and `kind` goes by it; None where nothing was judged.
     """
 
     exp: str
@@ -39,23 +36,34 @@ class Game:
     kind: str
     comparison: TwoSamples | None = None
     adjusted: float | None = None
-    detectable: float | None = None
 
     @property
-    def complete(self) -> bool:
-        """Whether every planned seed of both optimizers has a value."""
-        return self.baseline.complete and self.subject.complete
+    def ended(self) -> bool:
+        """Whether every planned seed of both optimizers has ended."""
+        return self.baseline.ended and self.subject.ended
+
+    @property
+    def begun(self) -> bool:
+        """Whether a seed of either optimizer has ended."""
+        return bool(self.baseline.ranked or self.subject.ranked)
+
+    @property
+    def in_favour(self) -> bool:
+        """Whether the subject is better at 5 %, unadjusted: what a claim about every game asks of each."""
+        return self.comparison is not None and self.comparison.p <= SIGNIFICANT and self.comparison.probability > 0.5
 
 
 @dataclass(frozen=True)
 class Protocol:
     """One judged stage: its games in the file's order, the verdict on the claim, and the rates that were chosen for
-    it, by experiment and optimizer (None: not decided yet)."""
+    it, by experiment and optimizer (None: not decided yet). `replications` are the stages that repeat it on other
+    seeds: told beside it, no part of its verdict."""
 
     stage: Stage
     kind: str
     games: tuple[Game, ...]
     choices: dict[tuple[str, str], Choice | None] = field(default_factory=dict)
+    replications: tuple[Protocol, ...] = ()
 
     def of_kind(self, *kinds: str) -> list[Game]:
         """The games with one of these verdicts."""
@@ -63,28 +71,53 @@ class Protocol:
 
     @property
     def judged(self) -> list[Game]:
-        """The games with enough seeds."""
+        """The games all of whose planned seeds have ended."""
         return [game for game in self.games if game.comparison is not None]
+
+    @property
+    def in_favour(self) -> list[Game]:
+        """The games that speak for the claim, at 5 % each, unadjusted."""
+        return [game for game in self.games if game.in_favour]
 
     @property
     def begun(self) -> bool:
         """Whether any run of it is there."""
-        return any(arm.n for game in self.games for arm in (game.baseline, game.subject))
+        return any(game.begun for game in self.games)
+
+    @property
+    def level(self) -> float:
+        """Of the intervals beside its verdicts: 95 % for all its planned games together (Bonferroni)."""
+        return corrected_level(len(self.games))
+
+
+def corrected_level(comparisons: int) -> float:
+    """The level of each of so many intervals that together hold the truth with 95 %."""
+    return 1 - SIGNIFICANT / max(1, comparisons)
 
 
 def judge_study(study: Study, records: Sequence[dict[str, Any]]) -> list[Protocol]:
-    """Every stage that is judged (all but those that only choose rates), in the study's order."""
-    return [judge_stage(study, stage, records) for stage in study.stages if not isinstance(stage.lr, list)]
+    """Every stage that is judged (all but those that only choose rates or replicate another), in the study's order,
+    each with its replications."""
+    judged = [stage for stage in study.stages if not isinstance(stage.lr, list) and not stage.replicates]
+    return [
+        replace(
+            judge_stage(study, stage, records),
+            replications=tuple(
+                judge_stage(study, other, records) for other in study.stages if other.replicates == stage.name
+            ),
+        )
+        for stage in judged
+    ]
 
 
 def judge_stage(study: Study, stage: Stage, records: Sequence[dict[str, Any]]) -> Protocol:
     """Judge one stage, whose two optimizers are the baseline and the subject of the claim, in this order.
 
-    A game counts with at least FEWEST_SEEDS seeds of each optimizer, those that failed among them as the lowest. The
-    tests are two-sided Mann-Whitney tests with Holm's correction over all games of the stage, those that do not count
-    yet at p = 1, so that no verdict falls because another game was run. The claim is refuted by one game that is
-    significantly worse, supported where all that count are significantly better, and otherwise not supported. Raises
-    UserError for a stage of other than two optimizers.
+    A game is judged when all its planned seeds have ended, those that failed among them as the lowest, by the two-sided
+    exact Mann-Whitney test: better or worse goes by Holm's correction over all planned games of the stage, those that
+    have not been judged yet at p = 1. The claim, better in every game, is refuted by one game that is worse, supported
+    where all planned games are better at 5 % each (an intersection-union test: no correction is needed, because every
+    one of them must pass), and open otherwise. Raises UserError for a stage of other than two optimizers.
     """
     if len(stage.optims) != 2:
         raise UserError(f"stage {stage.name} compares two optimizers, not {len(stage.optims)}")
@@ -103,44 +136,43 @@ def judge_stage(study: Study, stage: Stage, records: Sequence[dict[str, Any]]) -
                 rate = choice.rate
             pair.append(make_arm(stage, exp, optim, records, study.metric, rate))
         arms.append((exp, pair[0], pair[1]))
-    games = _judge_games(arms)
-    return Protocol(stage, _claim([game.kind for game in games]), games, choices)
+    compared = {
+        exp: compare(subject.ranked, baseline.ranked, corrected_level(len(arms)))
+        for exp, baseline, subject in arms
+        if baseline.ended and subject.ended
+    }
+    found = judge_games([compared.get(exp) for exp, _, _ in arms])
+    games = tuple(
+        Game(exp, game_name(exp), baseline, subject, kind, compared.get(exp), adjusted)
+        if exp in compared
+        else Game(exp, game_name(exp), baseline, subject, UNFINISHED if baseline.ranked or subject.ranked else NOT_RUN)
+        for (exp, baseline, subject), (kind, adjusted) in zip(arms, found, strict=True)
+    )
+    return Protocol(stage, judge_claim(games), games, choices)
+
+
+def judge_games(planned: Sequence[TwoSamples | None]) -> list[tuple[str, float]]:
+    """The verdict on each of the `planned` games (None: not judged yet) and its p after Holm's correction over all of
+    them."""
+    adjusted = holm([game.p if game else 1.0 for game in planned])
+    found = []
+    for game, p in zip(planned, adjusted, strict=True):
+        significant = game is not None and p <= SIGNIFICANT
+        kind = (BETTER if game.probability > 0.5 else WORSE) if game and significant else NO_DIFFERENCE
+        found.append((kind, p))
+    return found
+
+
+def judge_claim(games: Sequence[Game]) -> str:
+    """The verdict on "better in every game"."""
+    if any(game.kind == WORSE for game in games):
+        return REFUTED
+    if all(game.in_favour for game in games):
+        return SUPPORTED
+    return OPEN if any(game.comparison for game in games) else NOT_RUN
 
 
 def game_name(exp: str) -> str:
     """The game that an experiment plays (`HalfCheetah`)."""
     tree: Any = read(paths.CONFIGS / "exp" / f"{exp}.yaml")
     return str(tree["settings"]["ppo"]["game"])
-
-
-def _judge_games(arms: Sequence[tuple[str, Arm, Arm]]) -> tuple[Game, ...]:
-    enough = [
-        exp
-        for exp, baseline, subject in arms
-        if min(len(baseline.ranked), len(subject.ranked)) >= FEWEST_SEEDS and min(baseline.n, subject.n) > 1
-    ]
-    compared = {exp: compare(subject.ranked, baseline.ranked) for exp, baseline, subject in arms if exp in enough}
-    planned = [compared[exp].p if exp in compared else 1.0 for exp, _, _ in arms]
-    adjusted = dict(zip([exp for exp, _, _ in arms], holm(planned), strict=True))
-    games = []
-    for exp, baseline, subject in arms:
-        name, comparison = game_name(exp), compared.get(exp)
-        if comparison is None:
-            kind = TOO_FEW if baseline.n or subject.n else NOT_RUN
-            games.append(Game(exp, name, baseline, subject, kind))
-            continue
-        kind = NO_DIFFERENCE
-        if adjusted[exp] <= 1 - LEVEL:
-            kind = BETTER if comparison.probability > 0.5 else WORSE
-        detectable = smallest_detectable(subject.values, baseline.values, len(arms))
-        games.append(Game(exp, name, baseline, subject, kind, comparison, adjusted[exp], detectable))
-    return tuple(games)
-
-
-def _claim(kinds: Sequence[str]) -> str:
-    judged = [kind for kind in kinds if kind not in (NOT_RUN, TOO_FEW)]
-    if not judged:
-        return NOT_RUN
-    if WORSE in judged:
-        return REFUTED
-    return SUPPORTED if set(judged) == {BETTER} else NOT_SUPPORTED

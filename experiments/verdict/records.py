@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments.schema import paths
 from experiments.schema.errors import UserError
+from experiments.verdict.today import of_today
 
 
 def sealed_records() -> list[dict[str, Any]]:
@@ -45,6 +46,14 @@ def value(record: dict[str, Any], metric: str) -> float | None:
     return float(number) if number is not None and math.isfinite(float(number)) else None
 
 
+def failed(record: dict[str, Any], metric: str) -> bool:
+    """Whether the run ended without a finite value of `metric`: a non-finite loss ended it, or left it none."""
+    summary = record["summary"].get(metric) or {}
+    number = summary.get(summary.get("reported", "last"))
+    lost = number is not None and not math.isfinite(float(number))
+    return record["status"] == "diverged" or (record["status"] == "finished" and lost)
+
+
 def values(records: Iterable[dict[str, Any]], metric: str) -> list[float]:
     """The values of those `records` that have one, in their order."""
     return [number for record in records if (number := value(record, metric)) is not None]
@@ -63,24 +72,21 @@ def own_settings(record: dict[str, Any]) -> list[str]:
     )
 
 
-def latest_attempts(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One record per seed, ordered by seed: a repeat of the same seed is no second draw. The latest attempt
-    counts, whatever its result."""
-    newest: dict[int, dict[str, Any]] = {}
-    for record in records:
-        kept = newest.get(record["seed"])
-        if kept is None or _attempt(record) >= _attempt(kept):
-            newest[record["seed"]] = record
-    return [newest[seed] for seed in sorted(newest)]
+def one_experiment(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of `records` (of one cell or arm) that are draws of one experiment, one a seed: the recipe as it composes
+    today, and of each seed the first attempt."""
+    return first_attempts(of_today(records))
 
 
-def one_configuration(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The largest group of `records` that share a configuration digest (of equal ones the last): runs of a
-    recipe that has changed since are no seeds of one experiment."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+def first_attempts(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One record per seed, ordered by seed: a repeat of the same seed is no second draw. The first attempt counts,
+    whatever came of it, so that no result is drawn again until it pleases."""
+    oldest: dict[int, dict[str, Any]] = {}
     for record in records:
-        groups.setdefault(record.get("config_digest", ""), []).append(record)
-    return max(reversed(groups.values()), key=len)
+        kept = oldest.get(record["seed"])
+        if kept is None or _attempt(record) < _attempt(kept):
+            oldest[record["seed"]] = record
+    return [oldest[seed] for seed in sorted(oldest)]
 
 
 def _read(path: Path) -> dict[str, Any]:

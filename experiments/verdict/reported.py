@@ -19,7 +19,7 @@ class Reported:
     """One printed number. `value` is in `unit` (top-1 in percent); `direction` says which way is better.
 
     `provenance` is who measured it (`ours-in-paper` by the paper's authors, `cited` taken over by them,
-    `repo-only` printed beside the code).
+    `repo-only` printed beside the code); `runs` how many runs it is the mean of (one unless the source says).
     """
 
     id: str
@@ -35,6 +35,7 @@ class Reported:
     provenance: str = ""
     cited_from: str = ""
     note: str = ""
+    runs: int = 1
 
     @property
     def doubtful(self) -> bool:
@@ -100,6 +101,7 @@ def _parse(record: dict[str, Any], origin: str) -> Reported | None:
         metric=record["metric"],
         direction=record["direction"],
         value=float(record["value"]),
+        runs=int(record.get("runs", 1)),
         source=tuple(_as_list(record.get("source"))),
         **{name: str(record.get(name) or "") for name in texts},
     )

@@ -57,9 +57,10 @@ def _tried(search: Search, settings: Settings, runs: Sequence[dict[str, Any]], s
         for run in runs
         if all(of_record.same_setting(get(run["config"], key), value) for key, value in settings.items())
     ]
-    if not own:
+    counted_once = of_record.one_experiment(own)
+    if not counted_once:
         return Tried(settings)
-    [record] = of_record.latest_attempts(of_record.one_configuration(own))
+    [record] = counted_once
     limit, value = search.limit(scale), None
     if record["status"] == "diverged":
         value = math.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from experiments.verdict import records as of_record
 
 @dataclass(frozen=True)
 class Place:
-    """One optimizer at a setting: the mean over its `n` seeds, and its rank among all (ties share one)."""
+    """One optimizer at a setting: the mean over its `n` seeds, and its rank among all (ties share one). One with seeds
+    that `failed` ranks below all others: its mean is over those that were left."""
 
     name: str
     mean: float
     n: int
     rank: int
+    failed: int = 0
 
 
 def setting(record: dict[str, Any]) -> tuple[Any, ...]:
@@ -44,17 +47,25 @@ def contender(record: dict[str, Any]) -> str:
 
 
 def places(records: Iterable[dict[str, Any]], metric: str, direction: str) -> list[Place]:
-    """Finished runs of one setting, ranked by mean `metric` over seeds, best first."""
+    """Runs of one setting that have ended, ranked by mean `metric` over seeds, best first."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in records:
-        if record["status"] == "finished" and of_record.value(record, metric) is not None:
+        if of_record.failed(record, metric) or (
+            record["status"] == "finished" and of_record.value(record, metric) is not None
+        ):
             groups.setdefault(contender(record), []).append(record)
-    values = {name: of_record.values(of_record.latest_attempts(group), metric) for name, group in groups.items()}
-    means = {name: statistics.fmean(group) for name, group in values.items()}
     sign = -1 if direction == "max" else 1
+    found = []
+    for name, group in groups.items():
+        drawn = of_record.first_attempts(group)
+        values = of_record.values([record for record in drawn if not of_record.failed(record, metric)], metric)
+        failed = len(drawn) - len(values)
+        mean = statistics.fmean(values) if values else math.nan
+        key = (failed > 0, not values, sign * mean if values else 0.0)
+        found.append((key, name, mean, len(values), failed))
     return [
-        Place(name, mean, len(values[name]), 1 + sum(sign * other < sign * mean for other in means.values()))
-        for name, mean in sorted(means.items(), key=lambda item: (sign * item[1], item[0]))
+        Place(name, mean, n, 1 + sum(other < key for other, *_ in found), failed)
+        for key, name, mean, n, failed in sorted(found, key=lambda one: one[:2])
     ]
 
 
@@ -69,7 +80,7 @@ def standing(record: dict[str, Any], others: Iterable[dict[str, Any]], metric: s
     direction = record["config"].get("metrics", {}).get(metric, {}).get("direction", "max")
     ranking = places(same, metric, direction)
     own = next((place for place in ranking if place.name == contender(record)), None)
-    if own is None:
+    if own is None or not own.n:
         return f"this run has no finite {metric} to compare at this setting"
     if len(ranking) == 1:
         return f"the only optimizer run at this setting so far ({_describe(own, own)})"
@@ -88,4 +99,8 @@ def _describe(place: Place, own: Place) -> str:
     remarks = ["this run"] if place is own else []
     if place.n > 1:
         remarks = [f"mean of {place.n} seeds, this one included" if remarks else f"mean of {place.n} seeds"]
+    if place.failed:
+        remarks.append(f"{place.failed} of {place.n + place.failed} diverged")
+    if not place.n:
+        return f"{place.name} without a result ({', '.join(remarks)})"
     return f"{place.name} {place.mean:.2f}" + (f" ({', '.join(remarks)})" if remarks else "")

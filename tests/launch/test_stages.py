@@ -45,6 +45,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         game = game.replace(before, after)
     (configs / "exp" / "ppo_reacher.yaml").write_text(game)
     (configs / "table" / "small.yaml").write_text(STUDY)
+    monkeypatch.setattr(paths, "CONFIGS", configs)
     for name in ("RUNS", "RESULTS"):
         monkeypatch.setenv(f"ADAN_{name}", str(tmp_path / name.lower()))
         monkeypatch.setattr(paths, name, tmp_path / name.lower())

@@ -10,7 +10,7 @@ import examples
 from experiments.report import tables as report_tables
 from experiments.schema import paths
 from experiments.schema.tables import Cell, Table
-from experiments.verdict import cells
+from experiments.verdict import cells, today
 
 
 @pytest.fixture
@@ -38,3 +38,9 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(module, "table_names", lambda: ["t4"])
         monkeypatch.setattr(module, "load_table", {"t4": table}.__getitem__)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def made_up_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The made-up records of `examples` count as of today, unless they say that they are old."""
+    monkeypatch.setattr(today, "_composed", lambda arguments, configs: examples.Today())

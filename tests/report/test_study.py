@@ -86,64 +86,97 @@ def quoted(results, records):
 
 def test_nothing_run_is_said_to_be_untested(undrawn, results):
     text = quoted(results, [])
-    assert text.startswith(f"{CLAIM} has not been tested here yet. Nothing can be said yet with the rate 3e-4; with")
+    assert text == f"{CLAIM} has not been tested here yet."
     page = (results / "figure2.md").read_text()
     assert page.count("Verdict on the claim: **not run**.") == 2 and "- Nothing has been run yet." in page
 
 
 def test_a_refuted_claim(undrawn, results):
     text = quoted(results, published(results, hopper=(HIGH, LOW), swimmer=(LOW, HIGH)))
-    assert text.startswith(f"{CLAIM} does not hold here. With the rate 3e-4, Adan's mean final return was, against")
-    assert (
-        "against Adam's, significantly lower in Hopper (5.50 against 205) and significantly higher in Swimmer (205 "
-        "against 5.50): the claim is refuted (two of three games judged; 10 seeds each, 3,000 environment steps)."
-        in text
+    assert text.startswith(
+        f"{CLAIM} was tested by P, the probability that a run with Adan ends higher than one with Adam."
     )
-    assert "Over two games, a run with Adan beat one with Adam with probability 0.50 [0.50, 0.50]." in text
-    assert "| -200 [-202, -197] " in (results / "figure2.md").read_text()
-    assert "- 40 runs behind the verdicts, 20.0 core-hours" in (results / "figure2.md").read_text()
+    assert (
+        "With the rate 3e-4 it is refuted: P was 0.00 [0.00, 0.27] in Hopper (worse); P was 1.00 [0.73, 1.00] in Swimmer "
+        "(better) (2 of 3 games judged, 10 runs of each)." in text
+    )
+    assert "One further protocol has no game judged yet." in text
+    page = (results / "figure2.md").read_text()
+    assert "| P(Adan > Adam), 98.3 % interval |" in page and "| -200 [-20" in page
+    assert "- 40 runs behind the verdicts, 20.0 core-hours" in page
 
 
-def test_a_supported_claim_says_how_far_it_reaches(undrawn, results):
+def test_one_better_game_does_not_support_a_claim_about_every_game(undrawn, results):
     text = quoted(results, published(results, hopper=(LOW, HIGH)))
-    assert text.startswith(f"{CLAIM} holds here, as far as it was run.")
-    assert "significantly higher in Hopper (205 against 5.50): the claim is supported (one of three games" in text
+    assert "With the rate 3e-4 it is open: 1 of 3 games in favour: P was 1.00 [0.73, 1.00] in Hopper (better)" in text
 
 
 def test_all_games_judged(undrawn, results):
     runs = {game: (LOW, HIGH) for game in ("hopper", "swimmer", "halfcheetah")}
     text = quoted(results, published(results, **runs))
-    assert "significantly higher in HalfCheetah (205 against 5.50), Hopper (205 against 5.50) and Swimmer" in text
-    assert "the claim is supported (all three games judged; " in text
+    assert "With the rate 3e-4 it is supported: P was 1.00 [0.73, 1.00] in HalfCheetah" in text
+    assert "**supported (all three games judged): better in" in (results / "figure2.md").read_text()
 
 
 def test_no_difference_says_what_could_have_been_found(undrawn, results):
-    text = quoted(results, published(results, hopper=(LOW, [value + 0.5 for value in LOW[:7]])))
-    assert text.startswith(f"{CLAIM} is not supported here: it is neither confirmed in every game nor contradicted")
-    assert "not detectably different in Hopper (4.50 against 5.50)" in text and "; 7 to 10 seeds each, " in text
+    text = quoted(results, published(results, hopper=(LOW, [value + 0.5 for value in LOW])))
+    assert "it is open: 0 of 3 games in favour: no difference was detected in Hopper (1 of 3 games judged" in text
     page = (results / "figure2.md").read_text()
-    assert "Not all seeds have ended: Hopper (Adam 10 of 10, Adan 7 of 10). From 6 seeds of each on" in page
-    assert "**More seeds.** With the rate 3e-4, no difference was detected in Hopper; the smallest difference" in page
+    assert "**More seeds.** 10 runs of each find, in 80 of 100 repetitions, a P of 0.87 or more" in page
     assert "HalfCheetah and Swimmer are missing." in page
+
+
+def test_the_paragraph_to_quote_is_short_when_everything_has_been_judged(undrawn, results):
+    games = {"hopper": (HIGH, LOW), "swimmer": (LOW, HIGH), "halfcheetah": (LOW, LOW[::-1])}
+    text = quoted(results, published(results, **games) + tuned(results, (LOW, HIGH)))
+    assert len(text.split()) <= 150
 
 
 def test_protocols_that_disagree(undrawn, results):
     records = published(results, hopper=(HIGH, LOW)) + tuned(results, (LOW, HIGH))
     text = quoted(results, records)
-    assert text.startswith(f"{CLAIM} depends here on how the two are compared. With the rate 3e-4, Adan's mean")
-    assert "the claim is refuted (" in text and "the claim is supported (" in text
+    assert (
+        "With the rate 3e-4 it is refuted: " in text and "With chosen rates it is open: 1 of 3 games in favour" in text
+    )
     page = (results / "figure2.md").read_text()
     assert (
         "Recipe `cleanrl` of the experiments, 488 epochs, seeds 0 to 9; each optimizer's learning rate is the" in page
     )
-    assert "among 1e-4, 3e-4 and 1e-3 by the mean final return of seeds 100 and 101 after 147 epochs" in page
+    assert "among 1e-4, 3e-4 and 1e-3 by the mean final return of seeds 100 and 101, in runs of 147 epochs" in page
     assert "better rate may lie beyond it: Hopper (Adam 1e-3, the highest), Hopper (Adan 1e-3, the highest)." in page
     assert "The limit of this shows in Hopper (Adam: 1e-3 ended at 5.50 [" in page
     assert "3e-4 had ended at 205 on other seeds)." in page
-    assert "ended below the recipe's own rate for Adam in Hopper: there this comparison says little" in text
-    tables = (results / "tables" / "f2.md").read_text()
-    assert "| game   |      | 1e-4 | 3e-4 | 1e-3 | chosen                     |" in tables
-    assert "| Hopper | Adam | 10.0 | 30.0 | 100  | 1e-3 (highest of the grid) |" in tables
+    for text in (page, (results / "tables" / "f2.md").read_text()):
+        lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+        assert ["game", "", "1e-4", "3e-4", "1e-3", "chosen"] in lines
+        assert ["Hopper", "Adam", "10.0", "30.0", "100", "1e-3 (highest of the grid)"] in lines
+        assert ["Swimmer", "Adam", "-", "-", "-", "not run"] in lines
+
+
+def test_a_replication_stands_beside_its_protocol(undrawn, results, monkeypatch):
+    again = replace(
+        ppo_records.PUBLISHED,
+        name="again",
+        title="fresh seeds",
+        exps=["ppo_hopper"],
+        seeds=list(range(300, 310)),
+        replicates="published",
+    )
+    made = replace(ppo_records.STUDY, stages=[ppo_records.PUBLISHED, again], changes=["a rule was changed"])
+    monkeypatch.setattr(study, "load_study", lambda name: made)
+    records = published(results, hopper=(HIGH, LOW))
+    for optim, values in (("adam", LOW), ("adan", [value + 0.5 for value in LOW])):
+        records += ppo_records.arm(values, "ppo_hopper", optim, 300)
+    for record in records[20:]:
+        ppo_records.write(results, record)
+    text = quoted(results, records)
+    assert "A replication on fresh seeds (seeds 300 to 309) gave P = 0.55 [0.31, 0.77] in Hopper, p = 0.7" in text
+    page = (results / "figure2.md").read_text()
+    assert "### Replication: fresh seeds" in page and "Verdict on the claim: **refuted (one of three games" in page
+    assert "so that the first result is not confirmed at 5 %." in page
+    assert "## What was changed after results had been seen" in page and "- a rule was changed" in page
+    rows = list(csv.DictReader(io.StringIO((results / "tables" / "f2.csv").read_text())))
+    assert sum(row["stage"] == "again" for row in rows) == 20
 
 
 def test_rates_that_failed_are_named(undrawn, results):
@@ -176,16 +209,17 @@ def test_what_the_recipes_source_reached_stands_beside(undrawn, results, monkeyp
     monkeypatch.setattr(study, "load_study", lambda name: replace(ppo_records.STUDY, stages=[stage]))
     study.make_study("f2", published(results, hopper=(LOW, HIGH)))
     assert (
-        "- Hopper: the source's own runs of Adam reached 7337 (+- 1508.2; return; Hopper-v3; REF-1), the highest mean "
+        "- Hopper: the source's own runs of Adam reached at their best 7337 (+- 1508.2; return; Hopper-v3; REF-1), the highest mean "
         "of the curve here is 5.50." in (results / "figure2.md").read_text()
     )
 
 
-def test_too_few_seeds_are_shown_and_not_judged(undrawn, results):
-    text = quoted(results, published(results, hopper=(LOW, HIGH[:5])))
-    assert text.startswith(f"{CLAIM} has not been tested here yet.")
+def test_a_game_whose_seeds_have_not_all_ended_is_shown_and_not_judged(undrawn, results):
+    text = quoted(results, published(results, hopper=(LOW, HIGH[:9])))
+    assert text == f"{CLAIM} has not been tested here yet."
     page = (results / "figure2.md").read_text()
-    assert "**not run: too few seeds yet in Hopper**" in page and "| too few seeds |" in page
+    assert "**not run: not all planned seeds have ended yet in Hopper**" in page
+    assert "| unfinished, 10 of 10 and 9 of 10 |" in page
 
 
 def test_csv_has_a_row_for_every_seed_with_its_run(undrawn, results):

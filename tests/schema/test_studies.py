@@ -64,6 +64,30 @@ def test_a_study_with_an_unknown_key_or_name_names_the_nearest(tmp_path):
 def test_figure_2_judges_tuned_rates_on_fresh_seeds_and_every_protocol_on_all_games():
     study = load_study("f2")
     published, tuning, tuned = (study.stage(name) for name in ("published", "tuning", "tuned"))
-    assert all(stage.exps == published.exps and len(stage.exps) == 8 for stage in study.stages)
-    assert len(published.seeds) == len(tuned.seeds) == 10 and len(tuning.seeds) == 3
+    judged = [stage for stage in study.stages if not stage.replicates]
+    assert all(stage.exps == published.exps and len(stage.exps) == 8 for stage in judged)
+    assert len(published.seeds) == len(tuned.seeds) == 10
+    assert tuning.epochs == tuned.epochs, "a shorter run with a decay of its own is biased towards large rates"
     assert not set(tuned.seeds) & (set(tuning.seeds) | set(published.seeds))
+    assert len({seed for stage in (published, study.stage("replication")) for seed in stage.seeds}) == 20
+
+
+@pytest.mark.parametrize(
+    ("again", "message"),
+    [
+        ("seeds: [2, 3], replicates: first", ""),
+        (
+            "seeds: [2, 3], replicates: frist",
+            "stage again replicates 'frist', no stage before it; did you mean 'first'",
+        ),
+        ("seeds: [1, 3], replicates: first", r"stage again repeats seeds \[1\] of first, which it replicates"),
+    ],
+)
+def test_a_replication_names_a_stage_before_it_and_has_seeds_of_its_own(tmp_path, again, message):
+    stage = "exps: [a], optims: [x, y], recipe: r, epochs: 1"
+    configs = written(tmp_path, f"{{name: first, {stage}, seeds: [0, 1]}}", f"{{name: again, {stage}, {again}}}")
+    if message:
+        with pytest.raises(UserError, match=message):
+            load_study("s", configs)
+    else:
+        assert load_study("s", configs).stage("again").replicates == "first"

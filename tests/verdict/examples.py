@@ -10,6 +10,16 @@ import yaml
 
 RELEASED = {"optim.lr": {"level": "released_arguments", "source": "args.yaml"}}
 OURS = {"optim.lr": {"level": "ours", "source": "none published"}, "schedule.epochs": {"level": "paper", "source": "-"}}
+OLD = "0" * 64
+
+
+class Today:
+    """What every made-up digest equals, as if its recipe composed to it: every one but `OLD`."""
+
+    def __eq__(self, digest: object) -> bool:
+        return digest != OLD
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def record(top1: float | None = 80.7, **changes: Any) -> dict[str, Any]:
@@ -80,7 +90,6 @@ def spread(**changes: Any) -> dict[str, Any]:
         "degrees_of_freedom": 12,
         "measured_on": "ResNet-50",
         "source": "Goyal et al., Table 2(a)",
-        "tolerance": 1.0,
     } | changes
 
 

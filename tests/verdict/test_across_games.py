@@ -62,6 +62,28 @@ def test_profiles_and_efficiency_end_at_the_final_scores(results):
     assert profile[0] == 1.0 and profile[-1] == 0.0 and (np.diff(profile) <= 0).all()
 
 
+def test_a_run_that_failed_counts_with_the_lowest_return_of_its_game(results):
+    """Leaving it out, or its game, would help the optimizer that diverged."""
+    records = [
+        *(
+            run
+            for optim, values in (("adam", ADAM), ("adan", ADAN))
+            for exp in values
+            for run in ppo_records.arm(values[exp], exp, optim)
+        )
+    ]
+    lost = records[-1]
+    lost["status"] = "diverged"
+    for record in records:
+        ppo_records.write(results, record)
+    protocol = claims.judge_stage(ppo_records.STUDY, ppo_records.PUBLISHED, records)
+    found = across_games.aggregate(protocol, across_games.units(protocol), METRIC)
+    assert found is not None and found.games == ("HalfCheetah", "Hopper")
+    cheetah = [(0.5 * value + 100) / 1045 for value in ADAM["ppo_halfcheetah"]]
+    hopper = [(0.5 * value - 20) / 204.5 for value in ADAM["ppo_hopper"][:9]]
+    assert found.mean["adan"].values == pytest.approx([np.mean([*cheetah, *hopper, 0.0])])
+
+
 @pytest.mark.parametrize("missing", [("ppo_hopper", "adam"), ("ppo_hopper", "adan")])
 def test_a_game_with_missing_seeds_is_left_out_and_one_game_is_no_aggregate(results, missing):
     protocol = judged(results, missing)

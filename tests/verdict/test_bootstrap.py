@@ -24,13 +24,6 @@ def test_the_interquartile_mean_is_rliable_s_and_the_one_by_hand():
     assert bootstrap.iqm(curves) == pytest.approx([metrics.aggregate_iqm(SCORES), metrics.aggregate_iqm(2 * SCORES)])
 
 
-def test_probability_of_improvement_is_rliable_s():
-    other = np.round(SCORES[:8] + 0.4, 1)
-    subject = np.round(SCORES, 1)
-    found = bootstrap.probability_of_improvement(subject, other)
-    assert found == pytest.approx(metrics.probability_of_improvement(subject, other))
-
-
 def test_the_same_scores_give_the_same_interval_whatever_was_drawn_before():
     np.random.seed(1)
     first = bootstrap.estimate(bootstrap.iqm, SCORES)
