@@ -114,12 +114,13 @@ class Run:
             self.sealer = Sealer(self.members, task, self.optimizer, part)
 
     def resume(self) -> None:
-        """Load the newest good checkpoint, if any, and cut the event log back to where it stood then."""
+        """Load the newest good checkpoint, if any, and cut the event log back to where it stood then. A run that was
+        begun and has none begins again, and says so."""
         state, refused = checkpoint.load_newest(self.directory.checkpoints)
         if state is not None:
             self._load(state)
             self.journal.ended = set(self.divergence.reasons)
-        self.journal.go_back(_listed(state["events"]) if state else [None] * len(self.seeds), self.update)
+        kept = self.journal.go_back(_listed(state["events"]) if state else [None] * len(self.seeds), self.update)
         if state is None:
             self._begin()
         title = title_of([config for config, _ in self.members])
@@ -128,6 +129,13 @@ class Run:
             checkpoint.set_aside(path)
             self.journal.note("checkpoint_refused", file=path.name, reason="its digest does not match")
             self.progress.say(f"checkpoint {path.name} is damaged; the one before it is used")
+        if state is None and kept:
+            files = ", ".join(str(Path(path.parent.name, path.name)) for path in kept)
+            self.journal.note("without_checkpoint", kept=kept[0].name)
+            self.progress.say(
+                "the run was begun before, but has no checkpoint (none was saved yet, or they were removed): it begins "
+                f"again at its first update; the events it had written are kept in {files}"
+            )
 
     def go(self, interruption: Interruption) -> Outcome:
         """Perform the remaining updates and seal what was reached."""
