@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from experiments.record.atomic import remove_leftovers
@@ -30,13 +31,16 @@ class Journal:
         self._spent = 0.0  # seconds of training since the last epoch was noted
         self.start_clock()
 
-    def go_back(self, position: dict[str, Any] | None, update: int, **facts: Any) -> None:
+    def go_back(self, position: dict[str, Any] | None, update: int, **facts: Any) -> Path | None:
         """Begin this process's part of the run after `update`: cut the event log back to `position`, where it stood
-        at that checkpoint (None: empty), and note a start or restart with `facts`."""
-        if self.writes:
-            remove_leftovers(self._checkpoints)
-            self._events.cut_back(position)
-            self._timing.start(update, **facts)
+        at that checkpoint (None: empty), and note a start or restart with `facts`. Returns the file that keeps the
+        events written since, None where there were none."""
+        if not self.writes:
+            return None
+        remove_leftovers(self._checkpoints)
+        kept = self._events.cut_back(position)
+        self._timing.start(update, **facts)
+        return kept
 
     def event(self, kind: str, **values: Any) -> None:
         """Append to the event chain: nothing that depends on the clock or the machine."""
@@ -86,10 +90,10 @@ class Journals:
         self._journals = [Journal(config, directory, writes) for config, directory in members]
         self.ended: set[int] = set()  # places of the runs that write nothing more
 
-    def go_back(self, positions: Sequence[dict[str, Any] | None], update: int) -> None:
+    def go_back(self, positions: Sequence[dict[str, Any] | None], update: int) -> list[Path]:
         """As `Journal.go_back`, each to its own position; the wall-clock files say which runs train together."""
-        for index, journal in self._going_on():
-            journal.go_back(positions[index], update, **self._facts)
+        kept = [journal.go_back(positions[index], update, **self._facts) for index, journal in self._going_on()]
+        return [path for path in kept if path is not None]
 
     def event(self, kind: str, **values: Any) -> None:
         """As `Journal.event`; of a value that is `EachRun` every run gets its own."""

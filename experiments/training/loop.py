@@ -115,7 +115,8 @@ class Run:
             self.sealer = Sealer(self.members, task, self.optimizer, part)
 
     def resume(self) -> None:
-        """Load the newest checkpoint that can be used, if any, and cut the event log back to where it stood then.
+        """Load the newest checkpoint that can be used, if any, and cut the event log back to where it stood then. A run
+        that was begun and has none begins again, and says so.
 
         Raises UserError, with nothing changed on disk, when there are checkpoints and none can be used.
         """
@@ -128,7 +129,7 @@ class Run:
             )
         if state is not None:
             self.journal.ended = set(self.divergence.reasons)
-        self.journal.go_back(_listed(state["events"]) if state else [None] * len(self.seeds), self.update)
+        kept = self.journal.go_back(_listed(state["events"]) if state else [None] * len(self.seeds), self.update)
         if state is None:
             self._begin()
         elif state["optimizer_ran"] != (now := optimizers.describe(self.optimizer)):
@@ -142,6 +143,13 @@ class Run:
             self.journal.note("checkpoint_refused", file=path.name, reason=reason)
             self.progress.say(
                 f"checkpoint {path.name} is refused ({reason}), kept as {aside.name}; the one before is used"
+            )
+        if state is None and kept:
+            files = ", ".join(str(Path(path.parent.name, path.name)) for path in kept)
+            self.journal.note("without_checkpoint", kept=kept[0].name)
+            self.progress.say(
+                "the run was begun before, but has no checkpoint (none was saved yet, or they were removed): it begins "
+                f"again at its first update; the events it had written are kept in {files}"
             )
 
     def go(self, interruption: Interruption) -> Outcome:

@@ -47,7 +47,7 @@ class RunProgress:
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
-        self._console.print(line)
+        self._console.print(line, soft_wrap=True)
 
 
 def title_of(configs: Sequence[RunConfig]) -> str:

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from killing import kill_at_update, kill_in_save, train_in_child
+from killing import kill_at_update, kill_in_save, print_into, train_in_child
 from small_run import UPDATES
 
 from experiments.record.verify import verify
@@ -101,6 +101,22 @@ def test_a_flipped_bit_in_the_newest_checkpoint_falls_back_to_the_one_before(beg
     assert outcome(path) == reference(undisturbed, begin, "optim=adan")
     assert f'"file":"{newest.name}"' in (path / "timing.jsonl").read_text()
     assert older.name.startswith("update-00000011")
+
+
+def test_removed_checkpoints_begin_the_run_again_and_it_says_so(begin, undisturbed):
+    path = begin("removed", "optim=adan")
+    assert train_in_child(path, kill_at_update, 25) == KILLED
+    written = (path / "events.jsonl").read_bytes()
+    for checkpoint in (path / "checkpoints").iterdir():
+        checkpoint.unlink()
+    printed = path.parent / "printed"
+    assert train_in_child(path, print_into, printed) == 0
+    sentence = printed.read_text().splitlines()[0]
+    assert sentence.startswith("the run was begun before, but has no checkpoint")
+    kept = path.parent / sentence.rpartition(" ")[2]
+    assert kept == path / "events.tail-1.jsonl"
+    assert kept.read_bytes() == written
+    assert outcome(path) == reference(undisturbed, begin, "optim=adan")
 
 
 def test_sigterm_checkpoints_at_the_next_update_and_asks_to_be_run_again(begin, undisturbed):
