@@ -10,15 +10,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from experiments.data.images import ArrayImages, Images
-from experiments.schema.errors import DataError
+from experiments.schema.errors import DataError, UserError
 
 DECODED_UP_TO = 2_000  # images
 READERS = 8  # that wait for a file server's answers at the same time
 
 
 def require_readable(images: Images, held_out: bool, side: int | None = None) -> None:
-    """Raise DataError for the first image that cannot be read or, where none is resized (`side`), is not of that width
-    and height."""
+    """Raise UserError for the first image that cannot be read or, where none is resized (`side`), is not of that width
+    and height. Every rank looks at all of them, and finds the same."""
     decoded = len(images) <= DECODED_UP_TO
     if isinstance(images, ArrayImages) or not (decoded or held_out):
         return
@@ -26,11 +26,14 @@ def require_readable(images: Images, held_out: bool, side: int | None = None) ->
     def look(index: int) -> None:
         width, height = images.image(index).size if decoded else images.size(index)
         if side and (width, height) != (side, side):
-            raise DataError(
+            raise UserError(
                 f"data.resize=false, but {images.describe(index)} has {width} x {height} pixels, not "
                 f"{side} x {side}: give data.resize=true"
             )
 
     with ThreadPoolExecutor(READERS) as readers:
-        for _ in readers.map(look, range(len(images))):
-            pass
+        try:
+            for _ in readers.map(look, range(len(images))):
+                pass
+        except DataError as error:
+            raise UserError(str(error)) from error

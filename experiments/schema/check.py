@@ -130,17 +130,17 @@ def _rollouts(config: RunConfig) -> None:
             near = suggestion(f"ppo_{value.lower()}", games)
             raise UserError(f"{text} (command line): a game is an experiment of its own{near}")
     if config.ppo.normalise_advantages and config.global_batch_size == 1:
-        shown, near = key_of_batch(config, 2)
-        raise UserError(f"{shown}: advantages of one sample cannot be normalised; did you mean {near}?")
+        shown, two = key_of_batch(config, 2)
+        raise UserError(f"{shown}: advantages of one sample cannot be normalised; did you mean {two}?")
     steps, key, environments = config.ppo.rollout_steps, "ppo.environments", config.ppo.environments
     batch = largest_part(steps, config.global_batch_size, 1)
-    for parts, shown, near in (
+    for parts, shown, fitting in (
         (environments, f"{key}={environments} ({origin(config, key)})", largest_part(steps, environments, 1)),
         (config.global_batch_size, *key_of_batch(config, batch)),
     ):
         if steps % parts:
             raise UserError(
-                f"{shown}: does not divide the {steps} steps of a rollout (ppo.rollout_steps); did you mean {near}?"
+                f"{shown}: does not divide the {steps} steps of a rollout (ppo.rollout_steps); did you mean {fitting}?"
             )
 
 

@@ -46,6 +46,13 @@ def missing(config: RunConfig) -> str | None:
 
     Raises UserError for a game or an engine that does not exist.
     """
+    try:
+        return _missing(config)
+    except OSError as error:  # a folder that may not be entered
+        return f"cannot read {error.filename}: {error.strerror or error}"
+
+
+def _missing(config: RunConfig) -> str | None:
     if config.task == "ppo":
         environments.check(config.ppo.game, config.ppo.engine)
         return None

@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import data
+from experiments import data, tasks
 from experiments.data import readable
 from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.images import TableImages
 from experiments.data.readable import require_readable
 from experiments.data.reading import EvaluationReader, TrainReader, read_ahead
 from experiments.schema import paths
+from experiments.schema.compose import compose
 from experiments.schema.config import AugmentationConfig, DataConfig, EvaluationConfig
 from experiments.schema.errors import DataError, UserError
+from experiments.training.task import Part
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8))
 
@@ -80,7 +82,7 @@ def test_a_damaged_file_is_named_before_training(folder, damage, split, held_out
     DAMAGES[damage](path)
     loaded = data.load(imagenet(folder))
     images = loaded.test if held_out else loaded.train
-    with pytest.raises(DataError, match=r"^cannot read the image .*/flower/01\.png: .+") as mistake:
+    with pytest.raises(UserError, match=r"^cannot read the image .*/flower/01\.png: .+") as mistake:
         require_readable(images, held_out)
     assert "\n" not in str(mistake.value)
     require_readable(loaded.train if held_out else loaded.test, not held_out)
@@ -103,7 +105,7 @@ def test_headers_alone_are_read_of_many_held_out_images_and_none_of_many_to_trai
     require_readable(loaded.train, held_out=False)
     require_readable(loaded.test, held_out=True)
     too_large(folder / "val" / "flower" / "00.png")
-    with pytest.raises(DataError, match=r"val/flower/00\.png: DecompressionBombError: Image size \(200000000"):
+    with pytest.raises(UserError, match=r"val/flower/00\.png: DecompressionBombError: Image size \(200000000"):
         require_readable(loaded.test, held_out=True)
 
 
@@ -124,7 +126,7 @@ def test_images_that_are_not_resized_must_have_their_size(folder, monkeypatch, d
     monkeypatch.setattr(readable, "DECODED_UP_TO", decoded_up_to)
     NOISE.crop((0, 0, 96, 96)).save(folder / "val" / "flower" / "01.png")
     images = data.load(imagenet(folder)).test
-    with pytest.raises(DataError, match=r"china/00\.png has 96 x 80 pixels, not 96 x 96: give data\.resize=true"):
+    with pytest.raises(UserError, match=r"china/00\.png has 96 x 80 pixels, not 96 x 96: give data\.resize=true"):
         require_readable(images, held_out=True, side=96)
     require_readable(images, held_out=True)
 
@@ -162,7 +164,7 @@ def test_the_row_of_an_image_that_cannot_be_read_is_named(encoded, monkeypatch, 
     rows = table([encoded, encoded, image], [0, 1, 1])
     images = TableImages(rows, "image", np.array([0, 1, 1]), where="split validation of data.hub=place")
     message = rf"^cannot read the image in row 2 \(from 0\) of split validation of data\.hub=place: .*{reason}"
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UserError, match=message):
         require_readable(images, held_out=True)
     assert images.size(0) == images.image(0).size == (96, 80)
 
@@ -185,3 +187,12 @@ def test_an_empty_file_is_named_when_the_listing_is_read(folder):
     (folder / "val" / "china" / "01.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"^cannot read the image .*/val/china/01\.png: the file is empty"):
         data.load(imagenet(folder))
+
+
+@pytest.mark.parametrize(("split", "damage"), [("train", damaged_chunk), ("val", cut)])
+def test_no_run_begins_on_images_that_cannot_be_read(folder, split, damage):
+    damage(folder / split / "china" / "01.png")
+    sizes = ("data.num_classes=2", "data.train_size=12", "data.test_size=4", "data.image_size=64")
+    [config] = compose(["exp=resnet18", "scale=paper", *sizes, "global_batch_size=4", f"data.root={folder}"])
+    with pytest.raises(UserError, match=rf"^cannot read the image .*/{split}/china/01\.png: "):
+        tasks.build(config, Part(micro_batch=4))

@@ -1,13 +1,15 @@
 """Which files of a folder are images, and of which class: as torchvision's ImageFolder says, but for what is hidden."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from torchvision.datasets import ImageFolder
 
-from experiments import data
+from experiments import data, tasks
+from experiments.schema.compose import compose
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
 
@@ -86,6 +88,18 @@ def test_a_link_that_leads_nowhere_is_named(folder, link, reason):
     path = link(folder / "train" / "china")
     with pytest.raises(UserError, match=rf"^cannot read the (image|folder) {path}: {reason}"):
         load(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another")
+@pytest.mark.parametrize("exp", ["vit_small", "ptb_lstm_1", "bert_pretrain", "bert_glue task.name=RTE"])
+def test_a_folder_that_may_not_be_entered_is_named_as_missing(folder, exp):
+    [config] = compose([*f"exp={exp}".split(), "scale=paper", f"data.root={folder / 'train'}"])
+    folder.chmod(0o700)
+    os.seteuid(65534)
+    try:
+        assert re.search(rf"(cannot read|data\.root=) ?{folder}", tasks.missing(config))
+    finally:
+        os.seteuid(0)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
