@@ -136,9 +136,9 @@ def _expected(table: Table) -> str:
     seeds = f"{len(table.seeds)} planned seeds (fewer: an early look)" if table.seeds else "all its seeds"
     return (
         f"A cell is judged by {seeds}, by rules of which each errs in at most 5 % of the cells "
-        f"([how often](../verdicts.md)): were all {cells} cells true reproductions, {0.05 * cells:.1f} would be expected "
-        "to be called better or worse by chance; were all just farther off than their margin, as many would be called "
-        "reproduced."
+        f"([how often](../verdicts.md)): were all {cells} cells true reproductions, {0.05 * cells:.1f} would be "
+        "expected to be called better or worse by chance; were all just farther off than their margin, as many would "
+        "be called reproduced."
     )
 
 

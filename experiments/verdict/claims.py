@@ -49,8 +49,8 @@ class Game:
 
     @property
     def in_favour(self) -> bool:
-        """Whether the subject is better at 5 %, unadjusted: what a claim about every game asks of each."""
-        return self.comparison is not None and self.comparison.p <= SIGNIFICANT and self.comparison.probability > 0.5
+        """Whether the subject is better at 5 %, unadjusted."""
+        return in_favour(self.comparison)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ def judge_stage(study: Study, stage: Stage, records: Sequence[dict[str, Any]]) -
         else Game(exp, game_name(exp), baseline, subject, UNFINISHED if baseline.ranked or subject.ranked else NOT_RUN)
         for (exp, baseline, subject), (kind, adjusted) in zip(arms, found, strict=True)
     )
-    return Protocol(stage, judge_claim(games), games, choices)
+    kind = claim_of([game.kind for game in games], [game.in_favour for game in games])
+    return Protocol(stage, kind, games, choices)
 
 
 def judge_games(planned: Sequence[TwoSamples | None]) -> list[tuple[str, float]]:
@@ -163,13 +164,18 @@ def judge_games(planned: Sequence[TwoSamples | None]) -> list[tuple[str, float]]
     return found
 
 
-def judge_claim(games: Sequence[Game]) -> str:
-    """The verdict on "better in every game"."""
-    if any(game.kind == WORSE for game in games):
+def in_favour(game: TwoSamples | None) -> bool:
+    """Whether the subject is better at 5 %, unadjusted: what a claim about every game asks of each."""
+    return game is not None and game.p <= SIGNIFICANT and game.probability > 0.5
+
+
+def claim_of(kinds: Sequence[str], favourable: Sequence[bool]) -> str:
+    """The verdict on "better in every game" from those on all planned games, and which of them are in its favour."""
+    if WORSE in kinds:
         return REFUTED
-    if all(game.in_favour for game in games):
+    if all(favourable):
         return SUPPORTED
-    return OPEN if any(game.comparison for game in games) else NOT_RUN
+    return NOT_RUN if set(kinds) <= {NOT_RUN, UNFINISHED} else OPEN
 
 
 def game_name(exp: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import statistics
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,12 +92,16 @@ def standard_error(sd: float, n: int, behind: int) -> float:
 def deciding_n(difference: float, margin: float | None, sd: float, behind: int, most: int = 1000) -> int | None:
     """The fewest runs, three at least, that would decide a comparison if `difference` and `sd` stayed as they are: the
     90 % interval within +- `margin`, or the 95 % interval without zero. None where not even `most` runs would."""
-    for n in range(3, most + 1):
+
+    def decided(n: int) -> bool:
         critical, one_sided = _critical(n - 1)
         error = standard_error(sd, n, behind)
-        if abs(difference) > critical * error or (margin is not None and abs(difference) + one_sided * error < margin):
-            return n
-    return None
+        within = margin is not None and abs(difference) + one_sided * error < margin
+        return abs(difference) > critical * error or within
+
+    candidates = range(3, most + 1)
+    first = bisect_left(candidates, True, key=decided)  # more runs never undo a decision: the error only shrinks
+    return candidates[first] if first < len(candidates) else None
 
 
 def most_reproduced(margin: float, sd: float, behind: int) -> float:

@@ -8,6 +8,7 @@ skewed or fall into two heaps, and Welch's test of means then errs far oftener t
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -92,7 +93,8 @@ def mann_whitney(subject: Sequence[float], baseline: Sequence[float]) -> float:
     return float(ways[np.abs(sums - centre) >= seen].sum() / math.comb(m + n, m))
 
 
-def _deals(ranks: Sequence[int], m: int) -> NDArray[np.float64]:
+@functools.lru_cache(maxsize=256)
+def _deals(ranks: tuple[int, ...], m: int) -> NDArray[np.float64]:
     """In how many ways `m` of the whole numbers `ranks` have each sum; whole numbers up to 2**53 are exact."""
     ways = np.zeros((m + 1, sum(ranks[-m:]) + 1))
     ways[0, 0] = 1

@@ -48,8 +48,8 @@ were all just farther off than their margin, as many would be called reproduced.
 - vit_small adan, 300 epochs: reproduced: top1 80.60 against 80.7 reported (T4-004), difference -0.10, 95 % interval \
 [-0.60, +0.40], 90 % [-0.44, +0.24], n = 3 (seeds 0, 1, 2); the 90 % interval lies within the margin of 0.5. Mind that \
 the reported number is in doubt: SUSPECT: one_run & 100 % too high. Assumes that the reported number is one run, drawn \
-with the same spread as ours; that the margin is 0.5 (Adan's gains in Tables 2 to 4 are 0.0 to 2.2 points), 5.0 sd of a \
-run, which at most 100 % of true reproductions can meet, because the reported number is one run; that the spread \
+with the same spread as ours; that the margin is 0.5 (Adan's gains in Tables 2 to 4 are 0.0 to 2.2 points), 5.0 sd of \
+a run, which at most 100 % of true reproductions can meet, because the reported number is one run; that the spread \
 between seeds of vit_small with adan is that of our own 3 seeds: sd 0.1
 
 ### Reported numbers in doubt
@@ -226,8 +226,8 @@ def test_the_average_of_a_row_needs_all_of_it(results, records, monkeypatch):
     assert "- Adan, average of the row: 79.6 in the paper, not known here before every column is\n" in text
     examples.write_record(results, examples.record(79.0, epochs=150))
     make_tables()
-    assert "- Adan, average of the row: 79.6 in the paper, 79.65 here\n" in (results / "tables" / "t4.md").read_text()
-    assert "Adan, average of the row: 79.6 in the paper, 79.65 here" in (results / "tables" / "t4.tex").read_text()
+    assert "- Adan, average of the row: 79.6 in the paper, 79.80 here\n" in (results / "tables" / "t4.md").read_text()
+    assert "Adan, average of the row: 79.6 in the paper, 79.80 here" in (results / "tables" / "t4.tex").read_text()
 
 
 def test_an_unknown_table_names_the_nearest_and_writes_nothing(results):
