@@ -13,6 +13,7 @@ from experiments.schema.errors import UserError
 from experiments.schema.overrides import parse
 from experiments.schema.resolve import resolve
 from experiments.schema.tables import CELL_KEYS
+from experiments.schema.typed import to_dict
 
 
 def of_today(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -21,17 +22,23 @@ def of_today(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def is_of_today(record: dict[str, Any]) -> bool:
-    """Whether the command line of `record` composes today to the configuration that was run."""
+    """Whether the command line of `record` composes today to the configuration that was run. What the run took from
+    another (weights, a tokenizer, the model of a checkpoint) is no part of its recipe."""
     choices = {key: record[key] for key in (*CELL_KEYS, "scale") if record.get(key) is not None}
     arguments = (*(f"{key}={value}" for key, value in choices.items()), *record.get("overrides", []))
-    return _composed(arguments, paths.CONFIGS) == record.get("config_digest")
+    config = _composed(arguments, paths.CONFIGS)
+    if config is None:
+        return False
+    ran = record["config"]
+    taken = {key: ran[key] for key in ("inherited", *(["model"] if ran.get("init") else [])) if key in ran}
+    return config_digest({**config, **taken}) == record.get("config_digest")
 
 
 @functools.cache
-def _composed(arguments: tuple[str, ...], configs: Path) -> str | None:
-    """The digest of what `arguments` compose to; None where they are no configuration any more."""
+def _composed(arguments: tuple[str, ...], configs: Path) -> dict[str, Any] | None:
+    """The configuration that `arguments` compose to, as a tree; None where they are none any more."""
     try:
         [point] = parse(list(arguments))
-        return config_digest(resolve(point.choices, point.values, configs))
+        return to_dict(resolve(point.choices, point.values, configs))
     except UserError:
         return None
