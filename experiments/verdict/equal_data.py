@@ -13,8 +13,8 @@ from experiments.record.same_data import differ, in_words
 
 
 def of_equal_data(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those of `records` that read equal data, in their order: the group with the most seeds, of equally large ones
-    that of the lowest seed. One whose description cannot tell (`same_data.differ`) counts as equal."""
+    """Those of `records` that read equal data, in their order: the group with the most seeds that have ended, of
+    equally many that of the lowest seed. One whose description cannot tell (`same_data.differ`) counts as equal."""
     known = list(records)
     groups: list[list[dict[str, Any]]] = []
     for record in sorted(known, key=lambda record: (record["seed"], record["run"])):
@@ -24,7 +24,7 @@ def of_equal_data(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             groups.append([record])
         else:
             group.append(record)
-    chosen = max(groups, key=lambda group: len({record["seed"] for record in group}), default=[])
+    chosen = max(groups, key=_ended, default=[])
     kept = {record["run"] for record in chosen}
     return [record for record in known if record["run"] in kept]
 
@@ -46,6 +46,11 @@ def set_aside(left: Sequence[dict[str, Any]], judged: Sequence[dict[str, Any]]) 
         f"not judged, because of other data: seed {seeds}, which read {in_words(theirs, mine, None)} and not "
         f"{in_words(mine, theirs, None)}; move the records of one of the two out of results/records to judge the other"
     )
+
+
+def _ended(group: Sequence[dict[str, Any]]) -> int:
+    """How many seeds have ended, well or badly."""
+    return len({record["seed"] for record in group if record["status"] in ("finished", "diverged")})
 
 
 def _differ(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -41,6 +41,13 @@ def test_attempts_of_one_seed_do_not_outnumber_two_seeds():
     assert seeds(of_equal_data([*again, of("b", 1), of("b", 2)])) == [1, 2]
 
 
+def test_another_attempt_on_new_data_is_judged_beside_an_unfinished_run_on_old_ones():
+    """The way out of `force=true`: what was begun on the wrong folder and left does not stand in its way."""
+    left, again = of("a", 0, status="partial"), of("b", 0) | {"run": "run-seed0-attempt2"}
+    assert of_equal_data([left, again]) == [again]
+    assert of_equal_data([left | {"status": "diverged"}, again]) == [left | {"status": "diverged"}]
+
+
 def test_results_decide_nothing():
     for value in (0.0, 100.0):
         assert seeds(of_equal_data([of("a", 0, value), of("b", 1, 50.0)])) == [0]
