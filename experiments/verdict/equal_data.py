@@ -17,7 +17,7 @@ def of_equal_data(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     equally many that of the lowest seed. One whose description cannot tell (`same_data.differ`) counts as equal."""
     known = list(records)
     groups: list[list[dict[str, Any]]] = []
-    for record in sorted(known, key=lambda record: (record["seed"], record["run"])):
+    for record in sorted(known, key=lambda record: (record["seed"], len(record["run"]), record["run"])):
         fitting = (group for group in groups if not any(_differ(record, other) for other in group))
         group = next(fitting, None)
         if group is None:

@@ -43,9 +43,13 @@ def test_attempts_of_one_seed_do_not_outnumber_two_seeds():
 
 def test_another_attempt_on_new_data_is_judged_beside_an_unfinished_run_on_old_ones():
     """The way out of `force=true`: what was begun on the wrong folder and left does not stand in its way."""
-    left, again = of("a", 0, status="partial"), of("b", 0) | {"run": "run-seed0-attempt2"}
+    left = of("a", 0, status="partial")
+    again = of("b", 0) | {"run": left["run"] + "-attempt2"}
     assert of_equal_data([left, again]) == [again]
-    assert of_equal_data([left | {"status": "diverged"}, again]) == [left | {"status": "diverged"}]
+    ended = left | {"status": "diverged"}
+    tenth = of("c", 0) | {"run": left["run"] + "-attempt10"}
+    assert of_equal_data([tenth, again, ended]) == [ended], "a run that ended badly is not replaced by another"
+    assert of_equal_data([tenth, again]) == [again]
 
 
 def test_results_decide_nothing():
