@@ -2,7 +2,8 @@
 
 Every image of a split of up to `DECODED_UP_TO` is decoded. Of a larger one that is held out every header is read, so
 that a file that is no image does not end an evaluation after an epoch of training; that takes 0.4 ms an image on two
-busy cores (measured on 5,000), 20 seconds for ImageNet. A larger training split is left to its first epoch, which reads it all.
+busy cores (measured on 5,000), 20 seconds for ImageNet. A larger training split is left to its first epoch, which
+reads it all.
 """
 
 from __future__ import annotations
