@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,12 @@ def test_committed_tables_are_those_that_the_committed_records_give(tmp_path: Pa
             assert committed.exists(), f"{committed.name} is not committed"
         else:
             assert path.read_text() == committed.read_text(), path.name
+
+
+@pytest.mark.parametrize("archive", sorted(path.name for path in (paths.ROOT / "results" / "retired").glob("*.tar.xz")))
+def test_retired_records_verify_too(archive, tmp_path):
+    with tarfile.open(paths.ROOT / "results" / "retired" / archive) as tar:
+        tar.extractall(tmp_path, filter="data")
+    runs = list(tmp_path.iterdir())
+    assert runs and archive in (paths.ROOT / "results" / "retired" / "README.md").read_text()
+    assert {run.name: verify(run) for run in runs if verify(run)} == {}
