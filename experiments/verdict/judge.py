@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.verdict import records as of_record
-from experiments.verdict.equal_data import of_equal_data, set_aside
 from experiments.verdict.margins import Margin, margin_of
 from experiments.verdict.reported import Reported
 from experiments.verdict.spread import Spread, load_sourced, spread_of
@@ -69,9 +68,7 @@ def judge(
         return Verdict(NOT_RUN, "no run of this cell yet")
     if reported is None:
         return Verdict(NOT_COMPARABLE, f"no reported number is tied to {cell.exp} {cell.optim}")
-    of_recipe = [record for record in records if not _strange(record, reported)]
-    fitting = of_equal_data(of_recipe)
-    other_data = set_aside([record for record in of_recipe if record not in fitting], fitting)
+    fitting = [record for record in records if not _strange(record, reported)]
     first = {record["run"] for record in of_record.first_attempts(fitting)}
     counted = [record for record in fitting if record["run"] in first and not _incomparable(record, reported)]
     judged = [record for record in counted if not planned or record["seed"] in planned]
@@ -83,7 +80,7 @@ def judge(
     judged.sort(key=lambda record: record["seed"])
     ended = {record["seed"] for record in judged}
     early = bool(set(planned) - ended)
-    remarks = [*([_early_text(ended, planned)] if early else []), *([other_data] if other_data else []), *beside]
+    remarks = [*([_early_text(ended, planned)] if early else []), *beside]
     lost = [record for record in judged if of_record.failed(record, reported.metric)]
     if lost:
         return _unstable(judged, lost, len(planned) or len(judged), reported, remarks)

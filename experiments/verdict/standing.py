@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.verdict import records as of_record
-from experiments.verdict.equal_data import equal_to
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,11 @@ def places(records: Iterable[dict[str, Any]], metric: str, direction: str) -> li
 def standing(record: dict[str, Any], others: Iterable[dict[str, Any]], metric: str | None = None) -> str:
     """One line: the rank of `record` among the optimizers run at its setting, with every mean.
 
-    `others` are any sealed records; those of another setting or on other data are left out, `record` itself is counted
-    once. `metric` is top1 where that was measured.
+    `others` are any sealed records; those of another setting are left out, `record` itself is counted once.
+    `metric` is top1 where that was measured.
     """
     metric = metric or ("top1" if "top1" in record["summary"] else next(iter(record["summary"]), "top1"))
-    at_setting = [other for other in of_record.with_record(others, record) if setting(other) == setting(record)]
-    same = equal_to(record, at_setting)
+    same = [other for other in of_record.with_record(others, record) if setting(other) == setting(record)]
     direction = record["config"].get("metrics", {}).get(metric, {}).get("direction", "max")
     ranking = places(same, metric, direction)
     own = next((place for place in ranking if place.name == contender(record)), None)
