@@ -11,6 +11,7 @@ from experiments.schema.errors import UserError
 from experiments.schema.studies import Stage, Study
 from experiments.verdict.cells import cells_of, runs_of, stages_of
 from experiments.verdict.curves import on_track, released_for
+from experiments.verdict.equal_data import equal_to
 from experiments.verdict.judge import NOT_COMPARABLE, judge
 from experiments.verdict.records import overrides, sealed_records, with_record
 from experiments.verdict.reported import load_reported, reported_for
@@ -28,7 +29,7 @@ def verdict_block(record: dict[str, Any], others: Iterable[dict[str, Any]] | Non
     """
     lines = [_what_ran(record), _result(record)]
     try:
-        known = with_record(sealed_records() if others is None else others, record)
+        known = equal_to(record, with_record(sealed_records() if others is None else others, record))
         lines += _meaning(record, known)
     except UserError as error:  # facts or another record that cannot be read must not hide this run's result
         lines.append(f"verdict: none, {error}")

@@ -11,8 +11,10 @@ from experiments.schema.errors import UserError
 from experiments.schema.sources import read
 from experiments.schema.studies import Stage, Study
 from experiments.verdict.arms import Arm, make_arm
+from experiments.verdict.equal_data import of_equal_data
 from experiments.verdict.judge import NOT_RUN
 from experiments.verdict.statistics import LEVEL
+from experiments.verdict.today import of_today
 from experiments.verdict.tuning import Choice, choose_rate
 from experiments.verdict.two_samples import TwoSamples, compare, holm
 
@@ -124,17 +126,18 @@ def judge_stage(study: Study, stage: Stage, records: Sequence[dict[str, Any]]) -
     choices: dict[tuple[str, str], Choice | None] = {}
     arms: list[tuple[str, Arm, Arm]] = []
     for exp in stage.exps:
-        pair = []
+        pair, own = [], _comparable(stage, exp, records)
         for optim in stage.optims:
             rate = None
             if isinstance(stage.lr, str):
-                choice = choose_rate(records, study.stage(stage.lr), exp, optim, study.metric)
+                choosing = study.stage(stage.lr)
+                choice = choose_rate(_comparable(choosing, exp, records), choosing, exp, optim, study.metric)
                 choices[exp, optim] = choice
                 if choice is None or choice.rate is None:
                     pair.append(Arm(exp, optim, None, tuple(sorted(stage.seeds))))
                     continue
                 rate = choice.rate
-            pair.append(make_arm(stage, exp, optim, records, study.metric, rate))
+            pair.append(make_arm(stage, exp, optim, own, study.metric, rate))
         arms.append((exp, pair[0], pair[1]))
     compared = {
         exp: compare(subject.ranked, baseline.ranked, corrected_level(len(arms)))
@@ -150,6 +153,21 @@ def judge_stage(study: Study, stage: Stage, records: Sequence[dict[str, Any]]) -
     )
     kind = claim_of([game.kind for game in games], [game.in_favour for game in games])
     return Protocol(stage, kind, games, choices)
+
+
+def _comparable(stage: Stage, exp: str, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs of one game that may be held against each other, whichever optimizer or rate: by today's recipe, and on
+    equal data, which is one simulator of one version."""
+    wanted = (exp, stage.recipe, stage.epochs)
+    runs = [
+        record
+        for record in records
+        if tuple(record.get(key) for key in ("exp", "recipe", "epochs")) == wanted
+        and record["scale"] == "paper"
+        and record["optim"] in stage.optims
+        and record["seed"] in stage.seeds
+    ]
+    return of_equal_data(of_today(runs))
 
 
 def judge_games(planned: Sequence[TwoSamples | None]) -> list[tuple[str, float]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.verdict import records as of_record
+from experiments.verdict.equal_data import of_equal_data, set_aside
 from experiments.verdict.margins import Margin, margin_of
 from experiments.verdict.reported import Reported
 from experiments.verdict.spread import Spread, load_sourced, spread_of
@@ -69,10 +70,12 @@ def judge(
     if reported is None:
         return Verdict(NOT_COMPARABLE, f"no reported number is tied to {cell.exp} {cell.optim}")
     fitting = [record for record in records if not _strange(record, reported)]
-    first = {record["run"] for record in of_record.first_attempts(fitting)}
-    counted = [record for record in fitting if record["run"] in first and not _incomparable(record, reported)]
+    pooled = of_equal_data(fitting)
+    first = {record["run"] for record in of_record.first_attempts(pooled)}
+    counted = [record for record in pooled if record["run"] in first and not _incomparable(record, reported)]
     judged = [record for record in counted if not planned or record["seed"] in planned]
-    beside = _beside([record for record in fitting if record not in judged], reported)
+    beside = _beside([record for record in pooled if record not in judged], reported)
+    beside += filter(None, [set_aside([record for record in fitting if record not in pooled], pooled)])
     if not judged:
         reasons = dict.fromkeys(filter(None, (obstacle(record, reported) for record in records)))
         text = "; ".join([*reasons, *beside]) or "no planned seed has ended"

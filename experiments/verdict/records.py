@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments.schema import paths
 from experiments.schema.errors import UserError
+from experiments.verdict.equal_data import of_equal_data
 from experiments.verdict.today import of_today
 
 
@@ -74,8 +75,8 @@ def own_settings(record: dict[str, Any]) -> list[str]:
 
 def one_experiment(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those of `records` (of one cell or arm) that are draws of one experiment, one a seed: the recipe as it composes
-    today, and of each seed the first attempt."""
-    return first_attempts(of_today(records))
+    today, on equal data, and of each seed the first attempt."""
+    return first_attempts(of_equal_data(of_today(records)))
 
 
 def first_attempts(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -147,3 +147,13 @@ def test_a_run_of_a_study_is_not_judged_alone(results):
         "python scripts/make_tables.py f2"
     )
     assert standing.startswith("standing: 2nd of 2 at this setting: adam 101.00 (mean of 2 seeds), adan 90.00")
+
+
+def test_a_run_is_judged_with_those_of_its_own_data(results):
+    def read(name):
+        return {"name": "imagenet", "source": "a folder", "digest": name * 64, "digest_covers": "contents of files"}
+
+    for seed in (0, 1):
+        examples.write_record(results, examples.record(50.18, seed=seed, data=read("a")))
+    block = " ".join(unwrapped(verdict_block(examples.record(80.6, seed=2, data=read("b")))))
+    assert "top1 80.60 against 80.7" in block and "n = 1 (seed 2)" in block and "50.18" not in block

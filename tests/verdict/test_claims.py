@@ -266,3 +266,18 @@ def test_curves_at_different_steps_are_not_averaged(tmp_path, monkeypatch):
 def test_the_mean_difference_is_of_means():
     [game] = [game for game in published(hopper=(LOW, HIGH)).games if game.comparison]
     assert game.comparison.difference == pytest.approx(statistics.fmean(HIGH) - statistics.fmean(LOW))
+
+
+def test_games_on_different_simulators_are_not_compared():
+    """Adam's seeds on one version, Adan's on another: whatever differs between them is no optimizer's doing."""
+    newer = {"name": "mujoco", "engine": "mujoco", "engine_version": "5"}
+    records = ppo_records.arm(LOW, "ppo_hopper", "adam") + ppo_records.arm(HIGH, "ppo_hopper", "adan", data=newer)
+    game = claims.judge_stage(ppo_records.STUDY, ppo_records.PUBLISHED, records).games[1]
+    assert (game.kind, game.baseline.n, game.subject.n) == (claims.UNFINISHED, 10, 0)
+
+
+def test_rates_tried_on_different_simulators_are_not_compared():
+    *others, last = tuning(lr1e_4=5, lr3e_4=6, lr1e_3=7)
+    last["data"] = {"name": "mujoco", "engine_version": "5"}
+    protocol = claims.judge_stage(ppo_records.STUDY, ppo_records.TUNED, [*others, last])
+    assert protocol.choices["ppo_hopper", "adam"] is None

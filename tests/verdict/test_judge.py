@@ -298,3 +298,14 @@ def test_batch_norm_over_another_micro_batch_is_not_the_recipe(results, micro_ba
     split = {"ranks": 8, "micro_batch": micro_batch, "batch_norm": True}
     assert verdict(seeds(85.0, split=split, config={"batch_per_device": 256})).kind == kind
     assert verdict(seeds(85.0, split=split | {"batch_norm": False}, config={"batch_per_device": 256})).kind == "better"
+
+
+def read(name):
+    return {"name": "imagenet", "source": "an image folder", "digest": name * 64, "digest_covers": "contents of files"}
+
+
+def test_seeds_on_other_data_are_named_and_not_judged(results):
+    other = examples.record(50.18, seed=3, data=read("b"))
+    made = verdict([other, *seeds(80.6, 80.7, 80.8, data=read("a"))])
+    assert (made.n, made.kind, made.mean) == (3, "reproduced", pytest.approx(80.7))
+    assert "not judged, because of other data: seed 3, which read an image folder (digest bbbb" in made.text
