@@ -14,8 +14,9 @@ The name carries a digest of everything that changes the run's numbers, so the s
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,17 @@ def _adopt(path: Path, config: RunConfig) -> RunDirectory:
     if not config_path.exists():
         write_json(config_path, tree)
     directory = RunDirectory(path)
-    before = directory.config_tree()
+    try:
+        before = directory.config_tree()
+    except UserError as damage:
+        sealed = _sealed_config(directory)
+        if sealed is None or config_digest(sealed) != config_digest(tree):
+            raise
+        before = sealed
+        names = (f"config.damaged-{number}.json" for number in count(1))
+        keep_beside(path, names, config_path.read_bytes())
+        write_json(config_path, before)
+        print(f"warning: {damage}; it is written again from the record, the damaged one is kept", file=sys.stderr)
     if (config_digest(before), before.get("seed")) != (config_digest(config), config.seed):
         raise UserError(f"{config_path} was altered: it no longer describes {path.name}. Move the directory away")
     if before != tree and not directory.has_ended():
@@ -156,3 +167,12 @@ def _adopt(path: Path, config: RunConfig) -> RunDirectory:
         except Held:
             pass  # the caller learns who holds it when it wants to hold it itself
     return directory
+
+
+def _sealed_config(directory: RunDirectory) -> dict[str, Any] | None:
+    """What config.json held, by the record of a finished run; None where there is no such record."""
+    with suppress(UserError):
+        record = directory.record()
+        if record is not None and record["status"] == "finished":
+            return record["config"]
+    return None
