@@ -82,14 +82,15 @@ def is_done(directory: RunDirectory, config: RunConfig) -> bool:
     """Whether a run has reached what `config` asks for: its end, or the point where `stop_at` ends it. Raises UserError
     for a damaged record that no published copy stands for."""
     try:
-        status, record = directory.status(), directory.record()
+        record = directory.record()
     except UserError:
-        if publishing.sound_copy(directory) is None:
+        copy = publishing.sound_copy(directory)
+        if copy is None:
             raise
-        return True
-    if status != "partial":
-        return status == "finished"
-    return record is not None and record["progress"]["update"] == stop_of(config)
+        record = load_record(copy)
+    if record is None or record["status"] != "partial":
+        return record is not None and record["status"] == "finished"
+    return record["progress"]["update"] == stop_of(config)
 
 
 def report(directory: RunDirectory) -> Path:

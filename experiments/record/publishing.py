@@ -68,15 +68,16 @@ def publish(directory: RunDirectory, results: Path | None = None) -> Publication
 
 
 def sound_copy(directory: RunDirectory, results: Path | None = None) -> Path | None:
-    """The published record.json that verifies and says how this run ended, whatever became of the run's own. Of several
-    the one that the run's own record was equal to, else the first."""
+    """The published record.json that verifies and says what this run reached, whatever became of the run's own: the one
+    that was sealed here, as far as that can still be read, else one that says how the run ended."""
     own = _read(directory.record_path) or b""
-    sound = [
-        folder / RECORD
-        for folder in _existing((results or paths.RESULTS) / "records", directory.name)
-        if not verify(folder) and json.loads((folder / RECORD).read_bytes())["status"] != "partial"
-    ]
-    return max(sound, key=lambda path: (_digest(path) or "?").encode() in own, default=None)
+    for folder in sorted(
+        (folder for folder in _existing((results or paths.RESULTS) / "records", directory.name) if not verify(folder)),
+        key=lambda folder: not _names(own, folder),
+    ):
+        if _names(own, folder) or json.loads((folder / RECORD).read_bytes())["status"] != "partial":
+            return folder / RECORD
+    return None
 
 
 def refusal(results: Path | None = None) -> str | None:
@@ -120,7 +121,7 @@ def _copy(directory: RunDirectory, records: Path) -> Publication:
     records.mkdir(parents=True, exist_ok=True)
     partials = sorted(directory.path.glob(PARTIAL_RECORDS))
     digests = {_digest(path) for path in (directory.record_path, *partials)} - {None}
-    folder = _own_folder(records, directory.name, digests)
+    folder = _own_folder(records, directory, digests)
     config = provenance.without_local_paths(directory.config_tree())
     content = {"config.json": (json.dumps(config, indent=2) + "\n").encode()}
     for path in (directory.events_path, directory.timing_path):
@@ -148,12 +149,20 @@ def _copy(directory: RunDirectory, records: Path) -> Publication:
     return Publication(directory.record_path, folder, tuple(notices))
 
 
-def _own_folder(records: Path, name: str, own: set[str | None]) -> Path:
-    """Where a run of these digests is published, else the first place that no sound record of another has."""
-    for folder in _existing(records, name):
-        if _digest(folder / RECORD) in own:
+def _own_folder(records: Path, directory: RunDirectory, own: set[str | None]) -> Path:
+    """Where the run with records of these digests is published, else the first place that no sound record of another
+    has."""
+    for folder in _existing(records, directory.name):
+        if _digest(folder / RECORD) in own or _sealed_here(folder, directory):
             return folder
-    return next(folder for folder in _folders(records, name) if _digest(folder / RECORD) is None)
+    return next(folder for folder in _folders(records, directory.name) if _digest(folder / RECORD) is None)
+
+
+def _sealed_here(folder: Path, directory: RunDirectory) -> bool:
+    """Whether a published copy is of this very run, though its record was lost here and sealed anew: the clock times of
+    the one are the first of the other."""
+    there, here = _read(folder / "timing.jsonl"), _read(directory.timing_path)
+    return bool(there and here and here.startswith(there))
 
 
 def _digest(path: Path) -> str | None:
@@ -164,6 +173,11 @@ def _digest(path: Path) -> str | None:
         return digest if value_digest(record) == digest else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _names(own: bytes, folder: Path) -> bool:
+    """Whether what is left of a record names the digest of the one published in `folder`."""
+    return (_digest(folder / RECORD) or "?" * 64).encode() in own
 
 
 def _existing(records: Path, name: str) -> Iterator[Path]:

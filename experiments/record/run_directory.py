@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -209,7 +209,18 @@ def _adopt(path: Path, config: RunConfig, data: Description | None) -> RunDirect
             write_json(path / "data.json", data)
         write_json(config_path, tree)
     directory = RunDirectory(path)
-    before, ended = directory.config_tree(), directory.has_ended()
+    try:
+        before = directory.config_tree()
+    except UserError as damage:
+        sealed = _sealed_config(directory)
+        if sealed is None or config_digest(sealed) != config_digest(tree):
+            raise
+        before = sealed
+        names = (f"config.damaged-{number}.json" for number in count(1))
+        keep_beside(path, names, config_path.read_bytes())
+        write_json(config_path, before)
+        print(f"warning: {damage}; it is written again from the record, the damaged one is kept", file=sys.stderr)
+    ended = directory.has_ended()
     new = not ended and directory.status() == "new"
     if (config_digest(before), before.get("seed")) != (config_digest(config), config.seed):
         raise UserError(f"{config_path} was altered: it no longer describes {path.name}. Move the directory away")
@@ -245,3 +256,12 @@ def _known(directory: RunDirectory) -> Description | None:
 
 def _comparable(one: Description | None, other: Description | None) -> bool:
     return one is not None and other is not None and bool(digests(one).keys() & digests(other).keys())
+
+
+def _sealed_config(directory: RunDirectory) -> dict[str, Any] | None:
+    """What config.json held, by the record of a finished run; None where there is no such record."""
+    with suppress(UserError):
+        record = directory.record()
+        if record is not None and record["status"] == "finished":
+            return record["config"]
+    return None

@@ -13,6 +13,7 @@ from experiments.launch import local
 from experiments.record import publishing
 from experiments.record.publishing import publish
 from experiments.record.run_directory import RunDirectory
+from experiments.record.timing import Timing
 from experiments.record.verify import verify
 from experiments.schema import paths
 from experiments.schema.errors import UserError
@@ -122,6 +123,25 @@ def test_a_damaged_replica_is_repaired_and_the_first_copy_stays(finished_run, re
     truncate(replica / "events.jsonl")
     assert publish(elsewhere).folder == replica
     assert (contents(first), contents(replica)) == before
+
+
+def test_a_run_whose_record_was_lost_is_sealed_again_without_becoming_a_replica_of_itself(finished_run, results):
+    finished_run.record_path.unlink()
+    Timing(finished_run.timing_path).start(10)
+    seal_at(finished_run)
+    assert [folder.name for folder in (results / "records").iterdir()] == [finished_run.name]
+    copy = results / "records" / finished_run.name
+    assert verify(copy) == [] and contents(copy)["record.json"] == finished_run.record_path.read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"exp": "vit', b"[]", b"\xff"])
+def test_a_damaged_configuration_is_written_again_and_the_damaged_one_kept(finished_run, new_run, capsys, content):
+    finished_run.config_path.write_bytes(content)
+    again = new_run()
+    assert again.path == finished_run.path and verify(again.path) == []
+    assert "config.json is damaged" in capsys.readouterr().err
+    assert (again.path / "config.damaged-1.json").read_bytes() == content
+    assert publish(again).notices == ()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
