@@ -15,6 +15,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from experiments.launch.status import DONE, FAILED, REQUEUE, USER_ERROR
+from experiments.launch.surroundings import heard
 from experiments.launch.threads import share_cores
 from experiments.record.run_directory import RunDirectory
 from experiments.schema import paths
@@ -40,7 +41,7 @@ def run(path: Path, devices: int) -> int:
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
         max_restarts=0,
-        signals_to_handle="SIGTERM,SIGHUP,SIGQUIT",
+        signals_to_handle=",".join(number.name for number in (*heard(), signal.SIGQUIT)),
         **_patience(),
     )
     try:

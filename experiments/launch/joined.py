@@ -39,7 +39,10 @@ def is_rank() -> bool:
 
 def check_ranks(environment: Mapping[str, str]) -> None:
     """Raise UserError unless the variables of ranks are all there, or none that matters."""
-    way_out = "unset it to train without ranks, or let torchrun, srun or launch.devices=N set all of them"
+    way_out = (
+        "unset RANK, WORLD_SIZE and LOCAL_RANK to train without ranks, or let torchrun, srun or launch.devices=N set "
+        "all of them"
+    )
     world_size = _number(environment, "WORLD_SIZE", 1, way_out)
     rank = _number(environment, "RANK", 0, way_out)
     _number(environment, "LOCAL_RANK", 0, way_out)
@@ -53,7 +56,7 @@ def check_ranks(environment: Mapping[str, str]) -> None:
         raise UserError(
             f"RANK={rank} in the environment is none of WORLD_SIZE={world_size} ranks, which count from 0: {way_out}"
         )
-    for name in ("MASTER_ADDR", "MASTER_PORT"):
+    for name in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         if not environment.get(name):
             raise UserError(f"RANK={rank} is set in the environment, but {name} is not: {way_out}")
     port = _number(environment, "MASTER_PORT", 1, way_out)

@@ -5,9 +5,11 @@ Imports nothing that takes time, because a signal may come in the first second.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import signal
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -28,10 +30,13 @@ def settle() -> None:
 
 
 def handle_stops(handler: Any) -> dict[int, Any]:
-    """Install `handler` for the signals that ask to stop, but for those that the process was started to ignore; return
-    the handlers before by signal."""
-    heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
-    return {number: signal.signal(number, handler) for number in heard}
+    """Install `handler` for the signals that are `heard`; return the handlers before by signal."""
+    return {number: signal.signal(number, handler) for number in heard()}
+
+
+def heard() -> list[signal.Signals]:
+    """The signals that ask to stop, but for those that the process was started to ignore (nohup)."""
+    return [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
 
 
 class Lossy:
@@ -96,12 +101,22 @@ def _open_what_is_closed() -> None:
 def _give_a_home() -> None:
     """A user id without an entry among the users (of a container) has no home and no name, and libraries ask for
     both."""
-    temporary = Path(tempfile.gettempdir()) / f"adan-{os.getuid()}"
     try:
         Path.home()
     except RuntimeError:
-        os.environ["HOME"] = str(temporary)
+        os.environ["HOME"] = str(_temporary_home())
     try:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["USER"] = str(os.getuid())
+
+
+def _temporary_home() -> Path:
+    """A folder of this user alone: code that libraries compile is kept there, and run."""
+    home = Path(tempfile.gettempdir()) / f"adan-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        home.mkdir(mode=0o700, exist_ok=True)
+        found = home.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+            return home
+    return Path(tempfile.mkdtemp(prefix="adan-"))

@@ -74,7 +74,8 @@ def _accident(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return f"{error.filename or 'a file of the run'} could not be written: {error.strerror}"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and LOST_RANK.search(str(error)):
-        return f"rank {os.environ['RANK']} lost another rank, which ended or was killed"
+        reason = str(error).strip().partition("\n")[0]
+        return f"rank {os.environ['RANK']} lost another rank, which ended or was killed ({reason})"
     return ""
 
 

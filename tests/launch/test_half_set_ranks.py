@@ -15,8 +15,12 @@ WHOLE = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "loca
 @pytest.mark.parametrize(
     ("changes", "answer"),
     [
-        ({"RANK": None}, "WORLD_SIZE=2 is set in the environment, but RANK is not: unset it"),
+        (
+            {"RANK": None},
+            "WORLD_SIZE=2 is set in the environment, but RANK is not: unset RANK, WORLD_SIZE and LOCAL_RANK",
+        ),
         ({"WORLD_SIZE": None}, "RANK=1 is set in the environment, but WORLD_SIZE is not"),
+        ({"LOCAL_RANK": None}, "RANK=1 is set in the environment, but LOCAL_RANK is not"),
         ({"MASTER_ADDR": None}, "but MASTER_ADDR is not"),
         ({"MASTER_PORT": None}, "but MASTER_PORT is not"),
         ({"MASTER_PORT": "x"}, "MASTER_PORT='x' in the environment is not a number of at least 1"),

@@ -18,6 +18,7 @@ SCRIPT = paths.ROOT / "scripts" / "record_episode.py"
 @pytest.fixture
 def refusal(monkeypatch, capsys):
     """What the script says to its arguments on standard error, in this process; it must refuse them."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     spec = importlib.util.spec_from_file_location("record_episode", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)

@@ -298,6 +298,7 @@ class Blocked(PathFinder):
 
 sys.meta_path[:] = [Blocked if finder is PathFinder else finder for finder in sys.meta_path]
 sys.argv = ["make_tables.py", *sys.argv[1:]]
+sys.path[0] = "scripts"  # as for a script
 import runpy
 runpy.run_path("scripts/make_tables.py", run_name="__main__")
 """
