@@ -44,9 +44,9 @@ def held_by(tmp_path: Path) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_modules_are_imported_asks_to_be_run_again(environment, tmp_path, number):
-    """The process is stopped in its first import of torch, by a module of that name."""
+    """The process is kept in an early import, by a module of the name of one."""
     stand_in = "import time; print('importing', flush=True); time.sleep(60)"
-    (tmp_path / "torch.py").write_text(stand_in)
+    (tmp_path / "yaml.py").write_text(stand_in)
     process = start([RUN_PY, *SHORT], environment | {"PYTHONPATH": str(tmp_path)}, tmp_path, stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == "importing\n"
     process.send_signal(number)
