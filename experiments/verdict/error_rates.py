@@ -20,14 +20,27 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
 CELL_KINDS = (REPRODUCED, BETTER, WORSE, INCONCLUSIVE)
 
 
+def skewed(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Exponential returns of sd 1 around mean 0: a long tail on one side."""
+    return generator.exponential(1.0, shape) - 1.0
+
+
 def cells(
-    n: int, difference: float, draws: int, sourced_sd: float = 1.0, margin: float = 5.0, seed: int = 0
+    n: int,
+    difference: float,
+    draws: int,
+    sourced_sd: float = 1.0,
+    margin: float = 5.0,
+    seed: int = 0,
+    noise: Draw | None = None,
 ) -> dict[str, float]:
     """The share of each kind of verdict on a cell, in the unit of the true spread between seeds (sd 1): `n` seeds whose
-    true mean lies `difference` above the reported number's, with a sourced spread that says `sourced_sd`."""
+    true mean lies `difference` above the reported number's, with a sourced spread that says `sourced_sd`. `noise` draws
+    values of mean 0 and sd 1, by default normal ones."""
     generator = np.random.default_rng(seed)
-    ours = generator.normal(difference, 1.0, (draws, n))
-    theirs = generator.normal(0.0, 1.0, draws)
+    noise = noise or normal(1.0)
+    ours = difference + noise(generator, (draws, n))
+    theirs = noise(generator, (draws,))
     sourced = Sourced(sourced_sd, 12, "", "")
     found: Counter[str] = Counter()
     for values, value in zip(ours.tolist(), theirs.tolist(), strict=True):
