@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from experiments import tasks
 from experiments.launch.seed_batches import require_stackable
@@ -20,7 +21,7 @@ from experiments.schema.sources import read
 def dispatch(configs: Sequence[RunConfig]) -> int:
     """Do what `configs` ask for; two cells that are the same run count once. Raises UserError before any run when data
     is missing."""
-    configs = list({(config_digest(config), config.seed): config for config in configs}.values())
+    configs = list({(config_digest(config), config.seed, *_places(config)): config for config in configs}.values())
     require_stackable(configs)
     if configs[0].launch.name == "plan":
         from experiments.launch import plan
@@ -34,6 +35,12 @@ def dispatch(configs: Sequence[RunConfig]) -> int:
     from experiments.launch import several
 
     return several.run(configs)
+
+
+def _places(config: RunConfig) -> tuple[str | None, str | None]:
+    """Where the run's data lie, which is no part of its digest."""
+    root, hub = config.data.root, config.data.hub
+    return root and str(Path(root).resolve()), hub
 
 
 def require_data(configs: Sequence[RunConfig]) -> None:

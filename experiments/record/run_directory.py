@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,12 @@ class RunDirectory:
             ) from error
 
     def data(self) -> Description | None:
-        """The same, or else what the run's record says of its data; None where nothing does."""
-        return self.identity() or (self.record() or {}).get("data")
+        """The same, or else what the run's record says; None where there is none, or it is damaged."""
+        if (known := self.identity()) is not None:
+            return known
+        with suppress(UserError):
+            return (self.record() or {}).get("data")
+        return None
 
     def record(self) -> dict[str, Any] | None:
         """The sealed record as it stands in record.json, None when the run has none yet."""
