@@ -131,10 +131,12 @@ def _two_tests() -> str:
         ranks, means = rates.tests_of_two(subject, baseline, CLAIM_DRAWS).values()
         rows.append([name, truth, _percent(ranks), _percent(means)])
         of_ranks += [ranks] if truth.startswith("P and") or "P equal" in truth else []
+    worst = _percent(max(of_ranks))
     return markdown.table(["distributions", "truth", "rank test", "Welch's test"], rows) + (
-        f"\nThe rank test errs in {_percent(max(of_ranks))} % in the worst case tried where P is 0.5. Welch's test errs in "
-        f"{_percent(means)} % where means are equal and one run in ten lies far out (the last line), because most samples "
-        "of ten miss the runs that make the mean. Returns of PPO have that shape (HalfCheetah under Adam), so P it is.\n"
+        f"\nThe rank test errs in {worst} % in the worst case tried where P is 0.5. Welch's test errs in "
+        f"{_percent(means)} % where means are equal and one run in ten lies far out (the last line), because most "
+        "samples of ten miss the runs that make the mean. Returns of PPO have that shape (HalfCheetah under Adam), so "
+        "P it is.\n"
     )
 
 

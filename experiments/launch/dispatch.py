@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from experiments import tasks
 from experiments.launch.seed_batches import require_stackable
@@ -21,7 +22,7 @@ from experiments.tasks.batch_statistics import require_batch_statistics
 def dispatch(configs: Sequence[RunConfig]) -> int:
     """Do what `configs` ask for; two cells that are the same run count once. Raises UserError before any run when data
     is missing, or batch norm would see one sample alone."""
-    configs = list({(config_digest(config), config.seed): config for config in configs}.values())
+    configs = list({(config_digest(config), config.seed, *_places(config)): config for config in configs}.values())
     require_stackable(configs)
     for config in configs:
         require_batch_statistics(config)
@@ -37,6 +38,12 @@ def dispatch(configs: Sequence[RunConfig]) -> int:
     from experiments.launch import several
 
     return several.run(configs)
+
+
+def _places(config: RunConfig) -> tuple[str | None, str | None]:
+    """Where the run's data lie, which is no part of its digest."""
+    root, hub = config.data.root, config.data.hub
+    return root and str(Path(root).resolve()), hub
 
 
 def require_data(configs: Sequence[RunConfig]) -> None:

@@ -119,8 +119,12 @@ class RunDirectory:
             ) from error
 
     def data(self) -> Description | None:
-        """The same, or else what the run's record says of its data; None where nothing does."""
-        return self.identity() or (self.record() or {}).get("data")
+        """The same, or else what the run's record says; None where there is none, or it is damaged."""
+        if (known := self.identity()) is not None:
+            return known
+        with suppress(UserError):
+            return (self.record() or {}).get("data")
+        return None
 
     def record(self) -> dict[str, Any] | None:
         """The sealed record in record.json, None when the run has none yet. Raises UserError when it is no longer what
