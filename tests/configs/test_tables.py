@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 from config_files import EXPERIMENTS, REPORTED, TABLES
 
+from experiments.record.seal import choices
 from experiments.schema.check import check
 from experiments.schema.compose import compose
+from experiments.schema.digest import config_digest
 from experiments.schema.tables import load_table
+from experiments.schema.typed import to_dict
 from experiments.verdict.judge import judge
 from experiments.verdict.reported import load_reported, reported_for
 
@@ -89,12 +92,14 @@ def test_what_is_printed_as_matched_of_mnli_is_held_against_the_accuracy_over_bo
 
 
 def test_a_cell_is_judged_by_its_own_metric():
-    [cell] = [cell for cell in load_table("t10").cells if cell.reported == "T10-019"]
+    cells, configs = load_table("t10").cells, compose(["table=t10", "scale=paper"])
+    [(cell, config)] = [pair for pair in zip(cells, configs, strict=True) if pair[0].reported == "T10-019"]
+    tree = to_dict(config)
     summary = {
         "accuracy_matched": {"last": 90.0, "best": 90.0, "reported": "last"},
         "accuracy_both": {"last": 85.0, "best": 85.0, "reported": "last"},
     }
-    record = {"run": "one", "seed": 0, "status": "finished", "scale": "paper", "exp": "bert_glue", "optim": "adan"}
-    record |= {"summary": summary, "config": {"provenance": {}}, "split": None}
+    record = {"run": "one", "status": "finished", **choices(tree), "config_digest": config_digest(tree)}
+    record |= {"summary": summary, "config": tree, "split": None}
     verdict = judge([record], cell, reported_for(load_reported(), cell, "t10"))
     assert verdict.mean == 85.0 and "accuracy_both 85.00 against 85.7 reported (T10-019)" in verdict.text

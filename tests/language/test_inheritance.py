@@ -9,6 +9,7 @@ import pytest
 from experiments import tasks
 from experiments.launch.dispatch import require_data
 from experiments.record.run_directory import RunDirectory
+from experiments.record.seal import with_digests
 from experiments.schema.compose import compose
 from experiments.schema.errors import UserError
 from experiments.schema.typed import to_dict
@@ -23,7 +24,7 @@ def sealed(directory: RunDirectory, status: str = "finished", **fields) -> RunDi
         "data": {"source": "2 text files"},
         **{"parameters_digest": "ab" * 32, "config": config, **fields},
     }
-    directory.record_path.write_text(json.dumps(record))
+    directory.record_path.write_text(json.dumps(with_digests(record)))
     directory.checkpoints.mkdir(exist_ok=True)
     (directory.checkpoints / "update-00000006-00.pt").touch()
     return directory
