@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import checkout  # noqa: F401
+
 from experiments.report import markdown
 from experiments.schema import paths
 from experiments.verdict import error_rates as rates

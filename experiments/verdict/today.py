@@ -26,17 +26,23 @@ def is_of_today(record: dict[str, Any]) -> bool:
     another (weights, a tokenizer, the model of a checkpoint) is no part of its recipe."""
     choices = {key: record[key] for key in (*CELL_KEYS, "scale") if record.get(key) is not None}
     arguments = (*(f"{key}={value}" for key, value in choices.items()), *record.get("overrides", []))
-    config = _composed(arguments, paths.CONFIGS)
-    if config is None:
-        return False
-    ran = record["config"]
-    taken = {key: ran[key] for key in ("inherited", *(["model"] if ran.get("init") else [])) if key in ran}
-    return config_digest({**config, **taken}) == record.get("config_digest")
+    ran = record.get("config") or {}
+    if not any((ran.get("inherited") or {}).values()):
+        return _composed(arguments, paths.CONFIGS) == record.get("config_digest")
+    tree = _tree(arguments, paths.CONFIGS)
+    taken = {key: ran[key] for key in ("inherited", *(["model"] if ran.get("init") else []))}
+    return tree is not None and config_digest({**tree, **taken}) == record.get("config_digest")
 
 
 @functools.cache
-def _composed(arguments: tuple[str, ...], configs: Path) -> dict[str, Any] | None:
-    """The configuration that `arguments` compose to, as a tree; None where they are none any more."""
+def _composed(arguments: tuple[str, ...], configs: Path) -> str | None:
+    """The digest of what `arguments` compose to; None where they are no configuration any more."""
+    tree = _tree(arguments, configs)
+    return None if tree is None else config_digest(tree)
+
+
+@functools.cache
+def _tree(arguments: tuple[str, ...], configs: Path) -> dict[str, Any] | None:
     try:
         [point] = parse(list(arguments))
         return to_dict(resolve(point.choices, point.values, configs))
