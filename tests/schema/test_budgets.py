@@ -109,6 +109,6 @@ def test_titles_plans_and_records_name_the_unit(compose_one):
     config = compose_one("scale=paper", "updates=2000")
     assert "recipe long, 2,000 updates, batch 1024" in local.title(config)
     assert budget_of(to_dict(config)) == Budget(2000, "updates")
-    made = plan.Plan(config, {"weight": (2, 3)}, of_run(config), 256, 4, None).as_dict()
+    made = plan.Plan(config, {"weight": (2, 3)}, {"weight": (2, 3)}, of_run(config), 256, 4, None).as_dict()
     assert (made["nominal_updates"], made["total_updates"], made["total_samples"]) == (2000, 2000, 2000 * 1024)
     assert len(made["lr_per_epoch"]) == 5 and "nominal_epochs" not in made
