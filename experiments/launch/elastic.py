@@ -15,10 +15,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from experiments.launch.status import DONE, FAILED, REQUEUE, USER_ERROR
-from experiments.launch.surroundings import heard
 from experiments.launch.threads import share_cores
 from experiments.record.run_directory import RunDirectory
 from experiments.schema import paths
+from experiments.training.interruption import heard
 
 SECONDS_TO_CHECKPOINT = 300
 

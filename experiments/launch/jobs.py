@@ -20,8 +20,8 @@ from pathlib import Path
 
 from experiments.launch import surroundings
 from experiments.launch.status import FAILED, REQUEUE
-from experiments.launch.surroundings import STOPPING
 from experiments.launch.threads import share_cores
+from experiments.training.interruption import STOPPING, handle_stops
 
 Run = Path | tuple[Path, ...]  # the directory of a run, or those of runs that train as one batch
 
@@ -129,7 +129,7 @@ def _serve(pipe: Connection, index: int, quiet: bool) -> None:
         sys.exit(REQUEUE)
 
     while True:
-        surroundings.handle_stops(leave)
+        handle_stops(leave)
         try:
             run = pipe.recv()
         except EOFError:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from experiments.launch.opening import open_run
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
-from experiments.launch.surroundings import handle_stops
 from experiments.record import publishing
 from experiments.record.run_directory import RunDirectory, run_name
 from experiments.record.seal import load_record
@@ -21,6 +20,7 @@ from experiments.schema.budget import budget_of, stop_of
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 from experiments.schema.typed import to_dict
+from experiments.training.interruption import handle_stops
 
 
 def run(config: RunConfig) -> int:

@@ -17,13 +17,13 @@ from experiments.launch.jobs import Jobs, Run
 from experiments.launch.opening import open_run
 from experiments.launch.seed_batches import seed_batches
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE
-from experiments.launch.surroundings import handle_stops
 from experiments.record.run_directory import RunDirectory
 from experiments.record.seal import load_record
 from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 from experiments.training.batched_seeds import goes_on
+from experiments.training.interruption import handle_stops
 
 DIVERGED = "ended by a non-finite loss"
 

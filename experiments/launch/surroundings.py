@@ -8,16 +8,14 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import signal
 import stat
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-REQUEUE = 75  # as in `experiments.launch.status`
-STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that ask a run to checkpoint and leave: of a scheduler, and of a terminal that is closed."""
+from experiments.launch.status import REQUEUE
+from experiments.training.interruption import handle_stops
 
 
 def settle() -> None:
@@ -27,16 +25,6 @@ def settle() -> None:
     _open_what_is_closed()
     sys.stdout, sys.stderr = Lossy(sys.stdout), Lossy(sys.stderr)  # type: ignore[assignment]
     _give_a_home()
-
-
-def handle_stops(handler: Any) -> dict[int, Any]:
-    """Install `handler` for the signals that are `heard`; return the handlers before by signal."""
-    return {number: signal.signal(number, handler) for number in heard()}
-
-
-def heard() -> list[signal.Signals]:
-    """The signals that ask to stop, but for those that the process was started to ignore (nohup)."""
-    return [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
 
 
 class Lossy:
