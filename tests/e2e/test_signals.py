@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from experiments.schema import paths
 
 RUN = ["exp=vit_small", "data=digits", "data.workers=2", "launch.threads=1"]
@@ -32,6 +34,7 @@ def test_two_sigterms_to_all_processes_end_in_a_checkpoint(environment, tmp_path
     assert "DataLoader worker" not in errors, "no worker was lost"
 
 
+@pytest.mark.slow
 def test_ranks_whose_parent_is_killed_leave_and_the_same_command_goes_on(environment, door, tmp_path):
     arguments = ["exp=vit_small", "data=digits", "batch_size=16384", "launch.devices=2", "stop_at=2"]
     command = [sys.executable, str(paths.ROOT / "run.py"), *arguments[:-1]]
