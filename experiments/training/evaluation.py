@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.utils import ModelEmaV3
 from torch.optim import Optimizer
 
 from experiments.schema.config import RunConfig
 from experiments.training import parallel
 from experiments.training.precision import autocast
 from experiments.training.task import Part, Task
+
+if TYPE_CHECKING:
+    from timm.utils import ModelEmaV3
 
 
 def evaluate(config: RunConfig, task: Task, optimizer: Optimizer, ema: ModelEmaV3 | None, part: Part) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.utils import ModelEmaV3
 from torch import nn
 
 from experiments import optimizers
@@ -38,6 +37,9 @@ from experiments.training.state import load_state, require_fit, state_of
 from experiments.training.step import Step
 from experiments.training.task import EachRun, Part, Task
 from experiments.verdict.curves import on_track
+
+if TYPE_CHECKING:
+    from timm.utils import ModelEmaV3
 
 
 @dataclass
@@ -92,7 +94,7 @@ class Run:
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)
         self.optimizer = optimizers.build(config.optim, task.module, self.peak_rates)
-        self.ema = ModelEmaV3(task.module, decay=config.ema_decay) if config.ema_decay else None
+        self.ema = _moving_average(task.module, config.ema_decay) if config.ema_decay else None
         self.scaler = gradient_scaler(config.precision, part.device)
         self.divergence = Divergence(task.module, self.optimizer, len(self.members))
         self.step = Step(
@@ -316,6 +318,12 @@ class Run:
                 raise checkpoint.Unusable(f"it is of {count} runs, not {len(self.seeds)}")
         if state["epoch_count"] < 0:
             raise checkpoint.Unusable(f"its epoch_count is {state['epoch_count']}")
+
+
+def _moving_average(module: nn.Module, decay: float) -> ModelEmaV3:
+    from timm.utils import ModelEmaV3  # timm takes three seconds to import
+
+    return ModelEmaV3(module, decay=decay)
 
 
 def _listed(value: Any) -> list[Any]:

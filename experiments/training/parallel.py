@@ -13,7 +13,6 @@ from typing import cast
 
 import torch
 import torch.distributed as dist
-from timm.utils import distribute_bn
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -88,6 +87,8 @@ def share_batch_norm(module: nn.Module, world_size: int, how: str) -> None:
     """Batch-norm statistics before an evaluation (timm's `dist_bn`): `reduce` averages them over ranks,
     `broadcast` takes rank 0's, `none` leaves each rank its own."""
     if world_size > 1 and how != "none":
+        from timm.utils import distribute_bn
+
         distribute_bn(module, world_size, reduce=how == "reduce")
 
 

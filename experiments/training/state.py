@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.utils import ModelEmaV3
 from torch.optim import Optimizer
 
 from experiments import optimizers
 from experiments.training import checkpoint, parallel
 from experiments.training.task import Part, Task
+
+if TYPE_CHECKING:
+    from timm.utils import ModelEmaV3
 
 
 def state_of(

@@ -178,7 +178,7 @@ def test_a_kill_at_any_line_of_sealing_loses_nothing_and_is_made_good(new_run, r
     train(directory, after=4)
     copy = results / "records" / directory.name
     saved = {folder: contents(folder) for folder in (directory.path, copy)}
-    reached = set()
+    reached, seen = set(), set()
 
     def prepare():
         for folder, files in saved.items():
@@ -190,6 +190,10 @@ def test_a_kill_at_any_line_of_sealing_loses_nothing_and_is_made_good(new_run, r
                     (folder / name).write_bytes(files[name])
 
     def check():
+        left = [sorted(contents(folder).items()) for folder in (directory.path, copy)]
+        if str(left) in seen:  # two lines that write nothing leave the same files
+            return
+        seen.add(str(left))
         states = [load_record(folder / "record.json")["status"] for folder in (directory.path, copy)]
         reached.add(tuple(states))
         assert verify(directory.path) == []
