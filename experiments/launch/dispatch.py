@@ -16,7 +16,7 @@ from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
 from experiments.schema.legal_values import IN_PACKAGES
 from experiments.schema.sources import read
-from experiments.tasks.batch_statistics import require_batch_statistics
+from experiments.schema.task_info import info
 
 
 def dispatch(configs: Sequence[RunConfig]) -> int:
@@ -25,7 +25,7 @@ def dispatch(configs: Sequence[RunConfig]) -> int:
     configs = list({(config_digest(config), config.seed, *_places(config)): config for config in configs}.values())
     require_stackable(configs)
     for config in configs:
-        require_batch_statistics(config)
+        info(config.task).check_model(config)
     if configs[0].launch.name == "plan":
         from experiments.launch import plan
 

@@ -16,6 +16,7 @@ from experiments.schema.budget import EPOCHS, UPDATES, budget_of
 from experiments.schema.check import OF_UNIT
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import NOT_IDENTITY
+from experiments.schema.task_info import info, is_read
 from experiments.schema.typed import leaves, to_dict
 from experiments.schema.typed import show as shown
 
@@ -61,20 +62,19 @@ def _one(console: Console, plan: Plan) -> None:
 
 
 def _cost(plan: Plan) -> dict[str, str]:
-    config, schedule = plan.config, plan.config.schedule
+    config, schedule, task = plan.config, plan.config.schedule, info(plan.config.task)
     first, last = plan.rate_of(1), plan.rate_of(plan.total_updates)
     peak = max(rates(schedule, config.optim["lr"]))
     memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
     split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
-    source = f"{config.data.train_size:,} {_samples(config)} to train on, {config.data.test_size:,} to test on"
+    source = f"{config.data.train_size:,} {task.sample} to train on, {config.data.test_size:,} to test on"
     if config.data.vocabulary:
         sizes = (config.data.train_size, config.data.valid_size, config.data.test_size)
         source = "{:,} tokens to train on, {:,} to validate, {:,} to test on; {:,} words".format(
             *sizes, config.data.vocabulary
         )
-    if config.task == "ppo":
-        steps = config.ppo.rollout_steps * config.total_epochs
-        source = f"{config.ppo.game}, {steps:,} environment steps, engine {config.ppo.engine}"
+    if task.describe_data is not None:
+        source = task.describe_data(config)
     layers = "" if plan.n_layer_parameters is None else f", {plan.n_layer_parameters:,} without embeddings"
     frozen = plan.n_parameters - plan.n_trained_parameters
     never = f" ({frozen:,} of them never train)" if frozen else ""
@@ -91,7 +91,7 @@ def _cost(plan: Plan) -> dict[str, str]:
     return {
         "parameters": f"{plan.n_parameters:,}{never}{layers}",
         **length,
-        _terms(config): f"{plan.total_samples:,}",
+        task.term: f"{plan.total_samples:,}",
         "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",
         "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}",
         **{f"rate at update {update}": f"{rate:g}" for update, rate in plan.as_dict()["lr_at"].items()},
@@ -101,26 +101,17 @@ def _cost(plan: Plan) -> dict[str, str]:
     }
 
 
-def _terms(config: RunConfig) -> str:
-    """What a run's samples are."""
-    if config.bptt.length:
-        return "targets"
-    return "sequences" if config.segments.length else "samples"
-
-
-def _samples(config: RunConfig) -> str:
-    """What a training set holds."""
-    return {"masked_language_modelling": "sequences", "glue": "texts"}.get(config.task, "images")
-
-
 def _recipe(console: Console, config: RunConfig) -> None:
-    """Every value that changes numbers, with the level of its source and a number that leads to it."""
+    """Print every value that changes the numbers of the task, with the level of its source and its number below."""
+    task = info(config.task)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold", max_width=60)
     table.add_column(no_wrap=True)
     sources: dict[str, int] = {}
     for key, value in leaves(_what_counts(to_dict(config))):
+        if not is_read(key, task):
+            continue
         fact = config.provenance.get(key)
         level = ""
         if fact is not None:

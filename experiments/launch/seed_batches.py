@@ -9,7 +9,7 @@ from experiments.optimizers import registry
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
-from experiments.tasks import OF_SEVERAL_SEEDS
+from experiments.schema.task_info import info as task_info
 
 STACKED = ("fp32", "fp64")  # number formats in which runs are stacked
 
@@ -46,7 +46,7 @@ def require_stackable(configs: Iterable[RunConfig]) -> None:
         if config.launch.seeds_per_process == 1:
             continue
         asked = f"launch.seeds_per_process={config.launch.seeds_per_process} (command line)"
-        if config.task not in OF_SEVERAL_SEEDS:
+        if not task_info(config.task).several_seeds:
             raise UserError(f"{asked}: {config.task} trains one seed in a process; leave it at 1")
         if config.precision not in STACKED:
             raise UserError(

@@ -21,6 +21,7 @@ from experiments.launch.status import DONE, FAILED, REQUEUE, USER_ERROR
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
 from experiments.schema.errors import Accident, DataError, UserError
+from experiments.schema.task_info import info
 from experiments.training import parallel
 from experiments.training.divergence import NonFiniteLoss
 from experiments.training.loop import Outcome, train
@@ -58,7 +59,7 @@ def run(*paths: Path) -> int:
 def _train(directories: list[RunDirectory]) -> Outcome:
     configs = [directory.config() for directory in directories]
     config = configs[0]
-    if config.launch.threads or config.scale == "mini" or config.task == "ppo":
+    if config.launch.threads or config.scale == "mini" or info(config.task).single_thread:
         torch.set_num_threads(config.launch.threads or THREADS_OF_SMALL_MODELS)
     device = parallel.choose_device(config.launch.device, int(os.environ.get("LOCAL_RANK", "0")))
     with parallel.process_group(device) as (rank, world_size):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.record.run_directory import RunDirectory
-from experiments.schema import paths
+from experiments.schema import names, paths
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError, suggestion
-
-PRE_TRAINED, FINE_TUNED = "masked_language_modelling", "glue"  # kinds of task, of a parent and of its children
+from experiments.schema.sources import read
+from experiments.schema.task_info import info
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,18 @@ class Parent:
         return self.record["run"]
 
 
-def find_parent(place: str) -> Parent:
-    """The run at `place`: a run directory, a record (its file or its folder under `results/records`), or a run's name.
+def find_parent(place: str, kinds: Collection[str]) -> Parent:
+    """Find the run at `place`: a run directory, a record (its file or its folder under `results/records`), or a run's
+    name.
 
-    Raises UserError when there is none, it is not finished, or its checkpoints are gone.
+    Raises UserError, with the nearest run of a task of `kinds`, when there is none, and when it is not finished or its
+    checkpoints are gone.
     """
     path = Path(place).expanduser()
     candidates = (path.parent if path.name == "record.json" else path, paths.RUNS / place)
     folder = next((folder for folder in candidates if (folder / "config.json").is_file()), None)
     if folder is None:
-        known = [run.name for run in _runs() if run.config_tree().get("task") == PRE_TRAINED]
+        known = [run.name for run in _runs() if run.config_tree().get("task") in kinds]
         raise UserError(f"parent={place} (command line): no run directory and no record{suggestion(path.name, known)}")
     record = RunDirectory(folder).record()
     if record is None:
@@ -62,24 +64,29 @@ def find_parent(place: str) -> Parent:
 
 def missing_weights(config: RunConfig) -> str | None:
     """What to give where a run needs weights and has none, in one sentence, or None."""
-    if config.task != FINE_TUNED or config.inherited.weights:
+    task = info(config.task)
+    if not task.parents or config.inherited.weights:
         return None
-    first = f"python run.py exp=bert_pretrain optim={config.optim['name']} scale={config.scale}"
-    return (
-        f"it fine-tunes a pre-trained model: give parent=RUN of `{first}`, or init=FOLDER of a transformers checkpoint"
-    )
+    first = next(exp for exp in names.choices("exp") if _task_of(exp) in task.parents)
+    run = f"give parent=RUN of `python run.py exp={first} optim={config.optim['name']} scale={config.scale}`"
+    folder = ", or init=FOLDER of a transformers checkpoint" if task.begin_from_checkpoint else ""
+    return f"it fine-tunes a pre-trained model: {run}{folder}"
 
 
-def newest_finished(**choices: Any) -> Parent | None:
-    """The run under `paths.RUNS` that was sealed last of those that are finished, not changed on the command line,
-    and whose records have these values; None when there is none."""
+def newest_finished(kinds: Collection[str], **choices: Any) -> Parent | None:
+    """The run under `paths.RUNS` that was sealed last of those that are of a task of `kinds`, finished, not changed on
+    the command line, and whose records have the values of `choices`; None when there is none."""
     found: list[tuple[float, Path]] = []
     for run in _runs():
         record = run.record() or {}
         as_wanted = all(record.get(key) == value for key, value in {**choices, "status": "finished"}.items())
-        if as_wanted and not record["overrides"]:
+        if as_wanted and not record["overrides"] and record["config"]["task"] in kinds:
             found.append((run.record_path.stat().st_mtime, run.path))
-    return find_parent(str(max(found)[1])) if found else None
+    return find_parent(str(max(found)[1]), kinds) if found else None
+
+
+def _task_of(exp: str) -> str:
+    return read(paths.CONFIGS / "exp" / f"{exp}.yaml")["task"]
 
 
 def _runs() -> Iterator[RunDirectory]:

@@ -13,9 +13,10 @@ from experiments.schema.budget import EPOCHS, UPDATES, budget_of, stop_of
 from experiments.schema.config import RunConfig, ScheduleConfig
 from experiments.schema.epochs import of_run, samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError, suggestion
-from experiments.schema.legal_values import IN_PACKAGES, READS, check_each, check_read
+from experiments.schema.legal_values import DATA, IN_PACKAGES, check_each, check_read
 from experiments.schema.origin import origin
 from experiments.schema.sources import read
+from experiments.schema.task_info import info
 from experiments.schema.typed import show
 
 # Keys of the schedule that only one unit of the budget has, and what stands for them in the other.
@@ -28,9 +29,6 @@ OF_UNIT = {
     },
     UPDATES: {"updates": "epochs", "warmup_updates": "warmup_epochs"},
 }
-
-# What a policy of timm begins with (timm/data/transforms_factory.py and auto_augment.py auto_augment_policy).
-POLICIES = ("rand", "augmix", "original", "originalr", "v0", "v0r", "3a")
 PAIRS = "but mixup and cutmix mix pairs"
 
 
@@ -41,12 +39,7 @@ def check(config: RunConfig) -> None:
     check_read(config)
     _names(config)
     _schedule(config)
-    if config.task == "ppo":
-        _rollouts(config)
-    if config.task == "transformer_xl":
-        _columns(config)
-    if config.task == "masked_language_modelling":
-        _masks(config)
+    info(config.task).check(config)
     _updates(config)
     _split(config)
 
@@ -61,8 +54,8 @@ def _data(config: RunConfig) -> None:
             )
     if config.data.root and config.data.hub:
         raise UserError(f"data.root={config.data.root} and data.hub={config.data.hub} (command line): give one of them")
-    is_text, wanted = config.data.vocabulary > 0, READS.get(config.task, "images")
-    if wanted == "games" and config.data.name != _own_data(config):
+    is_text, wanted = config.data.vocabulary > 0, info(config.task).data
+    if wanted not in DATA and config.data.name != _own_data(config):
         raise UserError(
             f"data={config.data.name} ({origin(config, 'data')}): {config.exp} reads no data but {_own_data(config)}"
         )
@@ -89,13 +82,6 @@ def _names(config: RunConfig) -> None:
     if config.optim.get("asgd_after") and config.optim["asgd_metric"] not in evaluated:
         key, value = "optim.asgd_metric", config.optim["asgd_metric"]
         raise UserError(f"{key}={value} ({origin(config, key)}): no evaluation has it{suggestion(value, evaluated)}")
-    policy = config.augmentation.auto_augment
-    if policy is not None and policy.split("-")[0] not in POLICIES:
-        key = "augmentation.auto_augment"
-        raise UserError(
-            f"{key}={policy} ({origin(config, key)}): timm has no such policy (it has rand-m9-mstd0.5-inc1, "
-            f"augmix-m5-w4-d2, original-mstd0.5 and null for none){suggestion(policy.split('-')[0], POLICIES)}"
-        )
 
 
 def _schedule(config: RunConfig) -> None:
@@ -121,69 +107,13 @@ def _schedule(config: RunConfig) -> None:
         before = milestone
 
 
-def _rollouts(config: RunConfig) -> None:
-    """Environments must share the steps of a rollout, and mini-batches its samples; a game is an experiment."""
-    for text in config.overrides:
-        key, _, value = text.partition("=")
-        if key == "ppo.game":
-            games = [name for name in names.choices("exp") if name.startswith("ppo_")]
-            near = suggestion(f"ppo_{value.lower()}", games)
-            raise UserError(f"{text} (command line): a game is an experiment of its own{near}")
-    if config.ppo.normalise_advantages and config.global_batch_size == 1:
-        shown, two = key_of_batch(config, 2)
-        raise UserError(f"{shown}: advantages of one sample cannot be normalised; did you mean {two}?")
-    steps, key, environments = config.ppo.rollout_steps, "ppo.environments", config.ppo.environments
-    batch = largest_part(steps, config.global_batch_size, 1)
-    for parts, shown, fitting in (
-        (environments, f"{key}={environments} ({origin(config, key)})", largest_part(steps, environments, 1)),
-        (config.global_batch_size, *key_of_batch(config, batch)),
-    ):
-        if steps % parts:
-            raise UserError(
-                f"{shown}: does not divide the {steps} steps of a rollout (ppo.rollout_steps); did you mean {fitting}?"
-            )
-
-
-def _columns(config: RunConfig) -> None:
-    """The training text must fill the columns with more than one token each, and a token must see at least itself."""
-    if config.segments.long_length and not config.segments.long_memory:
-        key = "segments.long_memory"
-        raise UserError(
-            f"{key}=0 ({origin(config, key)}): every token sees as many tokens, itself among them; at least 1"
-        )
-    columns, tokens = config.global_batch_size, config.data.train_size
-    if tokens < 2 * columns:
-        shown, near = key_of_batch(config, max(1, tokens // 2))
-        raise UserError(
-            f"{shown}: {tokens} training tokens of {config.data.name} are too few for {columns} sequences; did you "
-            f"mean {near}?"
-        )
-
-
-def _masks(config: RunConfig) -> None:
-    """Some words must be targets, and no more of them be kept or exchanged than there are."""
-    text = config.text
-    if not text.mask_probability:
-        key = "text.mask_probability"
-        raise UserError(f"{key}=0 ({origin(config, key)}): no word would be a target; did you mean 0.15?")
-    if text.leave_unmasked + text.random_token > 1:
-        key = "text.leave_unmasked"
-        raise UserError(
-            f"{key}={text.leave_unmasked} ({origin(config, key)}) and text.random_token={text.random_token}: together "
-            "more than all targets; did you mean 0.1 and 0.1?"
-        )
-
-
 def _updates(config: RunConfig) -> None:
     """There must be an update in every epoch, and those asked about must exist."""
     if updates_per_epoch(config) < 1:
-        terms, samples = (
-            "targets in each column" if config.bptt.length else "training images",
-            samples_per_epoch(config),
-        )
+        samples, sample = samples_per_epoch(config), info(config.task).sample
         shown, near = key_of_batch(config, largest_part(samples, samples, unit(config)))
         raise UserError(
-            f"{shown}: a batch of {config.global_batch_size} is larger than an epoch of {samples} {terms} of "
+            f"{shown}: a batch of {config.global_batch_size} is larger than an epoch of {samples} training {sample} of "
             f"{config.data.name}; did you mean {near}?"
         )
     total, stop = of_run(config).total_updates, stop_of(config)

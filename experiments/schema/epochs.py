@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-from experiments.schema import bptt
 from experiments.schema.config import RunConfig
-
-REPEATED_AUGMENTATION_ROUND = 256
+from experiments.schema.task_info import info
 
 
 @dataclass(frozen=True)
@@ -70,31 +68,21 @@ class Epochs:
 
 
 def of_run(config: RunConfig) -> Epochs:
-    """The epochs of a run, cool-down included: equal ones; of a text that is cut at random what each needs; of a run
-    that counts updates the stretches between evaluations."""
+    """The epochs of a run, cool-down included: equal ones, or what its task says; of a run that counts updates the
+    stretches between evaluations."""
     if config.schedule.updates is not None:
         return Epochs.from_event(min(config.evaluation.every, config.schedule.updates), config.schedule.updates)
-    if config.bptt.length:
-        return Epochs(tuple(len(bptt.pieces(config, epoch).ends) for epoch in range(config.total_epochs)))
+    if (epochs := info(config.task).epochs) is not None:
+        return epochs(config)
     return Epochs.equal(updates_per_epoch(config), config.total_epochs)
 
 
 def samples_per_epoch(config: RunConfig) -> int:
-    """Training samples that one epoch draws; of PPO, those of a rollout as often as they are seen; of a text, targets.
-
-    With repeated augmentation that is the size of the training set, rounded down to a multiple of 256, whatever
-    the number of repeats (`RepeatAugSampler` of timm, `selected_round`; sets smaller than that are taken whole).
-    """
+    """Training samples that one epoch draws: those of the training set once, or what the task says."""
     if config.updates is not None:
         return config.evaluation.every * config.global_batch_size
-    if config.task == "ppo":
-        return config.ppo.rollout_steps * config.ppo.passes
-    if config.bptt.length:
-        return bptt.targets_per_epoch(config) * config.global_batch_size
-    size = config.data.train_size
-    if config.augmentation.repeats and size >= REPEATED_AUGMENTATION_ROUND:
-        return size // REPEATED_AUGMENTATION_ROUND * REPEATED_AUGMENTATION_ROUND
-    return size
+    counted = info(config.task).samples_per_epoch
+    return config.data.train_size if counted is None else counted(config)
 
 
 def updates_per_epoch(config: RunConfig) -> int:

@@ -24,8 +24,6 @@ def require_batch_statistics(config: RunConfig) -> None:
 
     The model is only then looked at, on the meta device.
     """
-    if config.task != "image_classification":
-        return
     rest, samples = last_batch(config), samples_per_epoch(config)
     if samples >= config.global_batch_size and _smallest(config.global_batch_size, config) == 1:
         what, near = _of_every_update(config)

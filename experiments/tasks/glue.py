@@ -23,7 +23,6 @@ from experiments.schema.errors import UserError
 from experiments.tasks.glue_metrics import in_percent
 from experiments.tasks.loss_precision import at_least_float32
 from experiments.training import parallel
-from experiments.training.inherited import parent_state
 from experiments.training.task import Loss, Part
 
 if TYPE_CHECKING:
@@ -51,11 +50,27 @@ class Glue:
         self.task = glue.task(config.glue.name)
         self.data = glue.load(config.data, config.glue.name)
         reseed(derive(config.seed, "initialisation"))
-        self.module, self.tokenizer = _from_parent(config) if config.parent else _from_checkpoint(config)
-        _refuse_what_does_not_fit(self.module, self.tokenizer.get_vocab_size(), config.text.sequence_length)
+        if config.init:
+            self.module, self.tokenizer = _from_checkpoint(config)
+        elif config.parent:
+            self.module = models.build(config.model, config.data)
+        else:
+            raise UserError(f"{config.exp} needs parent= or init=")
         self.module.to(part.device)
-        self.encoded = {name: self._encode(split) for name, split in self._splits().items()}
+        if config.init:
+            self._encode_all()
         self.passes = Passes(config.seed, len(self.data.train), config.global_batch_size)
+
+    def adopt(self, module_state: dict[str, Tensor], task_state: dict[str, Any]) -> None:
+        """Take the encoder of a parent's module, and the tokenizer that it was trained with. Raises UserError where
+        they do not fit."""
+        module: Any = self.module
+        prefix = f"{module.base_model_prefix}."
+        module.base_model.load_state_dict(
+            {name.removeprefix(prefix): tensor for name, tensor in module_state.items() if name.startswith(prefix)}
+        )
+        self.tokenizer = _limited(tokenizer.from_text(task_state["tokenizer"]), self.config)
+        self._encode_all()
 
     def count(self, update: int) -> int:
         """Samples of the whole update: the global batch."""
@@ -108,6 +123,10 @@ class Glue:
 
     def _splits(self) -> dict[str, Labelled]:
         return {"train": self.data.train, **self.data.held_out}
+
+    def _encode_all(self) -> None:
+        _refuse_what_does_not_fit(self.module, self.tokenizer.get_vocab_size(), self.config.text.sequence_length)
+        self.encoded = {name: self._encode(split) for name, split in self._splits().items()}
 
     def _encode(self, split: Labelled) -> list[Tokens]:
         single = len(split.texts[0]) == 1
@@ -162,23 +181,10 @@ class Glue:
         return found[:-1], float(found[-1]) / len(split)
 
 
-def _from_parent(config: RunConfig) -> tuple[nn.Module, Tokenizer]:
-    """A classifier with the encoder of `config.parent`, and the tokenizer that it was trained with."""
-    module: Any = models.build(config.model, config.data)
-    state, task_state = parent_state(config)
-    prefix = f"{module.base_model_prefix}."
-    module.base_model.load_state_dict(
-        {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    )
-    return module, _limited(tokenizer.from_text(task_state["tokenizer"]), config)
-
-
 def _from_checkpoint(config: RunConfig) -> tuple[nn.Module, Tokenizer]:
     """A classifier with all weights of the folder `config.init` that it has a place for. Raises UserError when it has
     none for any, or there is no tokenizer."""
-    if not config.init:
-        raise UserError(f"{config.exp} needs parent= or init=")
-    place = config.text.tokenizer or config.init
+    place = config.text.tokenizer or config.init or ""
     transformers, outputs = library(), config.data.num_classes
     try:
         module, report = transformers.AutoModelForSequenceClassification.from_pretrained(

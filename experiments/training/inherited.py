@@ -22,7 +22,7 @@ def parent_state(config: RunConfig) -> tuple[dict[str, Tensor], dict[str, Any]]:
     def require(state: dict[str, Any]) -> None:
         if checkpoint.state_digest(state["module"]) != config.inherited.weights:
             raise checkpoint.Unusable("it has not the weights that the record of its run names")
-        state["task"]["tokenizer"]
+        state["task"]
 
     state, refused = checkpoint.load_newest(Path(config.parent or "") / "checkpoints", use=require)
     if state is not None:

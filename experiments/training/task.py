@@ -40,6 +40,9 @@ class Task(Protocol):
     """A kind of experiment. Updates count from 1, epochs from 0; which updates are an epoch's, and so when the run is
     evaluated and ends, is a function of the configuration (`experiments.schema.epochs.of_run`).
 
+    A task whose runs begin from others' (`TaskInfo.parents`) has `adopt(module_state, task_state)`, which takes what it
+    wants of the parent's final states, once, before anything is asked of it.
+
     A task may train the runs of several seeds as one batch: its module then has `agents()`, one module for each seed,
     and `clip_grad_norm_(max_norm)`, which clips each seed's gradient by its own norm.
     """
