@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from experiments.launch import surroundings
 from experiments.schema.errors import UserError
-
-if TYPE_CHECKING:
-    from experiments.schema.config import RunConfig
 
 
 def main(arguments: list[str]) -> int:
@@ -42,7 +38,7 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
     from experiments.launch import joined
 
     if joined.is_rank():
-        return joined.run(arguments, configurations), True
+        return joined.run(arguments), True
     from experiments.schema.overrides import parse
     from experiments.schema.study_points import ask_for_a_study
 
@@ -52,21 +48,11 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
         from experiments.launch import stages
 
         return stages.run(points), trains
+    from experiments.launch.configurations import configurations
     from experiments.launch.dispatch import dispatch
+    from experiments.schema.compose import expand
 
-    return dispatch(configurations(arguments)), trains
-
-
-def configurations(arguments: list[str]) -> list[RunConfig]:
-    """The configuration of each run that `arguments` ask for, composed, checked, and with what it inherits."""
-    from experiments.launch.inheritance import inherit
-    from experiments.schema.check import check
-    from experiments.schema.compose import compose
-
-    configs = compose(arguments)
-    for config in configs:
-        check(config)
-    return inherit(configs)
+    return dispatch(configurations(expand(points))), trains
 
 
 if __name__ == "__main__":

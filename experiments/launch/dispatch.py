@@ -13,10 +13,12 @@ from experiments.launch.seed_batches import require_stackable
 from experiments.schema import paths
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
-from experiments.schema.errors import UserError
+from experiments.schema.errors import UserError, suggestion
 from experiments.schema.legal_values import IN_PACKAGES
 from experiments.schema.sources import read
 from experiments.schema.task_info import info
+
+LAUNCHERS = ("local", "plan")
 
 
 def dispatch(configs: Sequence[RunConfig]) -> int:
@@ -26,10 +28,13 @@ def dispatch(configs: Sequence[RunConfig]) -> int:
     require_stackable(configs)
     for config in configs:
         info(config.task).check_model(config)
-    if configs[0].launch.name == "plan":
-        from experiments.launch import plan
+    launcher = configs[0].launch.name
+    if launcher == "plan":
+        from experiments.launch import plan_text
 
-        return plan.show(configs)
+        return plan_text.show(configs)
+    if launcher != "local":
+        raise UserError(f"launch={launcher}: no such launcher{suggestion(launcher, LAUNCHERS)}")
     require_data(configs)
     if len(configs) == 1:
         from experiments.launch import local

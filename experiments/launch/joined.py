@@ -11,14 +11,13 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from experiments.launch import local
 from experiments.launch.opening import open_run
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE, USER_ERROR
 from experiments.record.run_directory import RunDirectory
-from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 
 HIGHEST_PORT = 65_535
@@ -95,7 +94,7 @@ def slurm_ranks(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def run(arguments: list[str], configurations: Callable[[list[str]], list[RunConfig]]) -> int:
+def run(arguments: list[str]) -> int:
     """Be this rank of the run that `arguments` ask for; return its exit status.
 
     Raises UserError in rank 0, for a mistake of the user; the other ranks then return 2.
@@ -106,7 +105,7 @@ def run(arguments: list[str], configurations: Callable[[list[str]], list[RunConf
     status: int = DONE
     error: BaseException | None = None
     try:
-        directory = _prepare(arguments, configurations)
+        directory = _prepare(arguments)
     except UserError as mistake:
         status, error = USER_ERROR, mistake
     except BaseException as failure:
@@ -140,14 +139,17 @@ def _follow() -> int:
     return _train(RunDirectory(message["path"]))
 
 
-def _prepare(arguments: list[str], configurations: Callable[[list[str]], list[RunConfig]]) -> RunDirectory | None:
+def _prepare(arguments: list[str]) -> RunDirectory | None:
     """The directory of the one run to train, or None where nothing is to be trained."""
+    from experiments.launch.configurations import configurations
     from experiments.launch.dispatch import dispatch, require_data
+    from experiments.schema.compose import expand
+    from experiments.schema.overrides import parse
 
-    ranks = int(os.environ["WORLD_SIZE"])
-    if not any(argument.startswith("launch.devices=") for argument in arguments):
-        arguments = [*arguments, f"launch.devices={ranks}"]
-    configs = configurations(arguments)
+    ranks, points = int(os.environ["WORLD_SIZE"]), parse(arguments)
+    for point in points:
+        point.values.setdefault("launch.devices", ranks)
+    configs = configurations(expand(points))
     if configs[0].launch.name == "plan":
         dispatch(configs)
         return None

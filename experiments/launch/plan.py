@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -144,19 +144,6 @@ class Plan:
             "disagreements": config.disagreements,
             "config": to_dict(config),
         }
-
-
-def show(configs: Sequence[RunConfig]) -> int:
-    """Print the plan of each configuration, as text or as one JSON object (a list for several). Returns 0."""
-    plans = [make(config) for config in configs]
-    if configs[0].launch.format == "json":
-        trees = [plan.as_dict() for plan in plans]
-        print(json.dumps(trees[0] if len(trees) == 1 else trees, indent=1, allow_nan=False))
-        return 0
-    from experiments.launch import plan_text
-
-    plan_text.show(plans)
-    return 0
 
 
 def make(config: RunConfig) -> Plan:

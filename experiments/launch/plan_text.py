@@ -1,16 +1,18 @@
-"""A plan for people: the resolved recipe with the source of every value, and what it costs."""
+"""Plans in words, or as JSON: the resolved recipe with the source of every value, and what it costs."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from experiments.launch import local
+from experiments.launch.plan import Plan, make
 from experiments.optimizers.schedules import rates
 from experiments.schema.budget import EPOCHS, UPDATES, budget_of
 from experiments.schema.check import OF_UNIT
@@ -19,9 +21,6 @@ from experiments.schema.digest import NOT_IDENTITY
 from experiments.schema.task_info import info, is_read
 from experiments.schema.typed import leaves, to_dict
 from experiments.schema.typed import show as shown
-
-if TYPE_CHECKING:
-    from experiments.launch.plan import Plan
 
 LEVELS = {
     "released_log": "green",
@@ -35,8 +34,14 @@ LEVELS = {
 }
 
 
-def show(plans: Sequence[Plan]) -> None:
-    """Print one plan in full, or a table of several."""
+def show(configs: Sequence[RunConfig]) -> int:
+    """Print the plan of each configuration: one in full, several as a table, or by `launch.format=json` one JSON object
+    (a list for several). Returns 0."""
+    plans = [make(config) for config in configs]
+    if configs[0].launch.format == "json":
+        trees = [plan.as_dict() for plan in plans]
+        print(json.dumps(trees[0] if len(trees) == 1 else trees, indent=1, allow_nan=False))
+        return 0
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     with console.capture() as text:  # printed by us: rich would end the process when the reader is gone
         if len(plans) == 1:
@@ -44,6 +49,7 @@ def show(plans: Sequence[Plan]) -> None:
         else:
             _many(console, plans)
     print(text.get(), end="")
+    return 0
 
 
 def _one(console: Console, plan: Plan) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.launch.configurations import configurations
 from experiments.launch.dispatch import dispatch
 from experiments.launch.status import DONE, FAILED, INTERRUPTED, REQUEUE
 from experiments.schema import paths
-from experiments.schema.check import check
-from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 from experiments.schema.point import Point
-from experiments.schema.resolve import DEFAULTS, resolve
+from experiments.schema.resolve import DEFAULTS
 from experiments.schema.studies import Stage, Study, load_study
 from experiments.schema.study_points import picked, points
 from experiments.verdict.records import sealed_records
@@ -37,7 +36,7 @@ def run(asked: Sequence[Point], configs: Path = paths.CONFIGS) -> int:
     study = load_study(names.pop(), configs)
     parts = [(stage, point) for point in asked for stage in picked(study, point)]
     for stage, point in parts:
-        _compose(points(stage, point, _any_rate(stage)), configs)
+        configurations(points(stage, point, _any_rate(stage)), configs)
     worst = DONE
     for name in dict.fromkeys(stage.name for stage in study.stages):
         own = [part for part in parts if part[0].name == name]
@@ -63,7 +62,7 @@ def _run_stage(study: Study, parts: Sequence[tuple[Stage, Point]], configs: Path
     status = DONE
     if asked:
         print(f"{title}: {parts[0][0].title or study.title} ({len(asked)} runs)", flush=True)
-        status = dispatch(_compose(asked, configs))
+        status = dispatch(configurations(asked, configs))
     return FAILED if waiting and not plans and status == DONE else status
 
 
@@ -92,10 +91,3 @@ def _said(choice: Choice | None, stage: Stage) -> str:
 def _any_rate(stage: Stage) -> dict[tuple[str, str], float]:
     """A rate for everything, to see whether the rest of a command is right."""
     return {(exp, optim): 1e-3 for exp in stage.exps for optim in stage.optims}
-
-
-def _compose(asked: Sequence[Point], configs: Path) -> list[RunConfig]:
-    composed = [resolve(point.choices, point.values, configs) for point in asked]
-    for config in composed:
-        check(config)
-    return composed

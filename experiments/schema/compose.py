@@ -5,22 +5,28 @@ Names and values are checked before Hydra sees them, so that a mistake is answer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.schema import overrides, paths, searches, tables
 from experiments.schema.config import RunConfig
+from experiments.schema.point import Point
 from experiments.schema.resolve import resolve
 
-__all__ = ["compose", "resolve"]
+__all__ = ["compose", "expand", "resolve"]
 
 
 def compose(arguments: list[str], configs: Path = paths.CONFIGS) -> list[RunConfig]:
-    """The configuration of each run that `arguments` ask for: one, a sweep's points, the cells of a table, or
-    the combinations of a search.
+    """The configuration of each run that `arguments` ask for, as the files and the command line say; whether it can be
+    a run, and what it inherits, is not looked at (`experiments.launch.configurations`).
 
     Raises UserError for anything that is no configuration, naming the value, its origin and the nearest choice.
     """
-    asked = overrides.parse(arguments)
+    return [resolve(point.choices, point.values, configs) for point in expand(overrides.parse(arguments), configs)]
+
+
+def expand(asked: Sequence[Point], configs: Path = paths.CONFIGS) -> list[Point]:
+    """One point for each run: the combinations of a search and the cells of a table in the place of those that name
+    them. Raises UserError for those that do not exist."""
     searched = [run for point in asked for run in searches.expand(point, configs)]
-    points = [cell for point in searched for cell in tables.expand(point, configs)]
-    return [resolve(point.choices, point.values, configs) for point in points]
+    return [cell for point in searched for cell in tables.expand(point, configs)]

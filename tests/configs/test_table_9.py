@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from config_files import EXPERIMENTS, REPORTED, TABLES
 
-from experiments.launch import plan
+from experiments.launch import plan_text
 from experiments.optimizers.schedules import rate_of_update
 from experiments.schema.check import check
 from experiments.schema.compose import compose
@@ -48,7 +48,7 @@ def test_the_first_update_has_the_peak_rate(arguments):
 def test_the_plan_counts_parameters_as_the_logs_do(capsys):
     made = plan.make(paper())
     assert (made.n_parameters, made.n_layer_parameters) == (151_107_538, 41_066_400)
-    assert plan.show([made.config]) == 0
+    assert plan_text.show([made.config]) == 0
     assert "151,107,538, 41,066,400 without embeddings" in capsys.readouterr().out
 
 
