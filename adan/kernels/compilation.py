@@ -181,14 +181,20 @@ def _output_of(command: list[str]) -> str:
 def _cache_folders() -> Iterator[Path]:
     """Where builds may be kept, best first: the cache, or a folder of this user's own for temporary files."""
     temporary = Path(tempfile.gettempdir()) / f"adan-{os.getuid()}"
-    if chosen := os.environ.get("ADAN_CACHE_DIR"):
-        yield Path(chosen)
-        if _forbids_running(Path(chosen)):
+    if chosen := _chosen_cache():
+        yield chosen
+        if _forbids_running(chosen):
             yield temporary
         return
     with suppress(RuntimeError):  # no home directory
-        yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adan"
+        yield Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "adan"
     yield temporary
+
+
+def _chosen_cache() -> Path | None:
+    """The folder that `ADAN_CACHE_DIR` names; a ~ that means nothing is left as it is."""
+    chosen = os.environ.get("ADAN_CACHE_DIR")
+    return Path(os.path.expanduser(chosen)).resolve() if chosen else None  # noqa: PTH111
 
 
 def _forbids_running(folder: Path) -> bool:
@@ -211,8 +217,8 @@ def _may_be_loaded(path: Path) -> bool:
 def _is_ours(path: Path) -> bool:
     found = path.stat()
     trusted = found.st_uid in (os.getuid(), 0) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    chosen = os.environ.get("ADAN_CACHE_DIR")
-    return trusted or (bool(chosen) and path.absolute().is_relative_to(Path(chosen or "").absolute()))
+    chosen = _chosen_cache()
+    return trusted or (chosen is not None and path.absolute().is_relative_to(chosen))
 
 
 def _digest(path: Path) -> str:

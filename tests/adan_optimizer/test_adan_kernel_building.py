@@ -165,6 +165,19 @@ def test_a_chosen_cache_that_cannot_be_used_is_named(run, tmp_path):
     assert done.stdout == "single-tensor\n" and str(file / "cache") in done.stderr
 
 
+@needs_compiler
+@pytest.mark.parametrize(
+    ("chosen", "home_cache", "found"),
+    [("~/kernels", None, "kernels"), ("kernels/../own", None, "own"), (None, "~/caches", "caches/adan")],
+)
+def test_kernels_are_kept_where_prepared_data_are(run, tmp_path, chosen, home_cache, found):
+    """As `experiments.schema.paths` reads the environment, which this package may not import."""
+    code = f"import os; os.chdir({str(tmp_path)!r})\nfrom experiments.schema import paths\n{STEP}print(paths.CACHE)"
+    done = run(code, chosen, HOME=str(tmp_path), XDG_CACHE_HOME=home_cache)
+    assert done.stdout == f"fused-cpp\n{tmp_path / found}\n"
+    kernel(tmp_path / found)
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_a_cache_that_may_only_be_read_serves_what_it_has(run, cache):
     (cache / "lock").chmod(0o444)
