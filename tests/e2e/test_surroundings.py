@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -20,9 +21,23 @@ SHORT = ["exp=vit_small", "optim=adan", "stop_at=2updates"]
 LONG = ["exp=vit_small", "data=digits", "batch_size=16384", "schedule.epochs=200", "launch.threads=1"]
 
 
-def start(arguments, environment, folder, **keywords) -> subprocess.Popen:
-    keywords = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE} | keywords
-    return subprocess.Popen([sys.executable, *arguments], cwd=folder, env=environment, text=True, **keywords)
+@pytest.fixture
+def start(environment, tmp_path):
+    """Starts a process that hears of a closed terminal, even where the tests do not (under nohup), and that ends with
+    its test."""
+    started: list[subprocess.Popen] = []
+
+    def start(*arguments: str, environment=environment, **keywords) -> subprocess.Popen:
+        keywords = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True} | keywords
+        command = [sys.executable, *arguments]
+        hears = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+        started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, preexec_fn=hears, **keywords))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 def wait_for(condition, seconds: float = 120) -> None:
@@ -43,11 +58,11 @@ def held_by(tmp_path: Path) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_while_modules_are_imported_asks_to_be_run_again(environment, tmp_path, number):
+def test_a_signal_while_modules_are_imported_asks_to_be_run_again(start, environment, tmp_path, number):
     """The process is kept in an early import, by a module of the name of one."""
     stand_in = "import time; print('importing', flush=True); time.sleep(60)"
     (tmp_path / "yaml.py").write_text(stand_in)
-    process = start([RUN_PY, *SHORT], environment | {"PYTHONPATH": str(tmp_path)}, tmp_path, stdout=subprocess.PIPE)
+    process = start(RUN_PY, *SHORT, environment=environment | {"PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == "importing\n"
     process.send_signal(number)
     assert process.communicate(timeout=30)[1] == ""
@@ -69,17 +84,17 @@ def test_help_that_cannot_be_written(environment, tmp_path, where, status, answe
 
 
 @pytest.mark.slow
-def test_a_run_whose_output_is_lost_trains_on_and_is_sealed(environment, tmp_path):
+def test_a_run_whose_output_is_lost_trains_on_and_is_sealed(start, tmp_path):
     with open("/dev/full", "w") as full:  # noqa: PTH123
-        process = start([RUN_PY, *SHORT], environment, tmp_path, stdout=full)
+        process = start(RUN_PY, *SHORT, stdout=full)
         assert process.communicate(timeout=240)[1].count("Traceback") == 0
     assert process.returncode == 0
     assert list((tmp_path / "runs").glob("*/record.json"))
 
 
 @pytest.mark.slow
-def test_a_child_whose_parent_is_killed_checkpoints_and_leaves(environment, tmp_path):
-    process = start([RUN_PY, "-m", *LONG, "seed=0,1"], environment, tmp_path, stderr=subprocess.DEVNULL)
+def test_a_child_whose_parent_is_killed_checkpoints_and_leaves(start, tmp_path):
+    process = start(RUN_PY, "-m", *LONG, "seed=0,1", stderr=subprocess.DEVNULL)
     wait_for(lambda: checkpoints(tmp_path))
     assert held_by(tmp_path) not in (0, process.pid)
     process.kill()
@@ -90,8 +105,8 @@ def test_a_child_whose_parent_is_killed_checkpoints_and_leaves(environment, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], ["launch.devices=2"], ["-m", "seed=0,1"]], ids=["alone", "ranks", "sweep"])
-def test_a_terminal_that_is_closed_ends_a_run_with_a_checkpoint(environment, tmp_path, arguments):
-    process = start([RUN_PY, *LONG, *arguments], environment, tmp_path, start_new_session=True)
+def test_a_terminal_that_is_closed_ends_a_run_with_a_checkpoint(start, tmp_path, arguments):
+    process = start(RUN_PY, *LONG, *arguments, start_new_session=True)
     wait_for(lambda: checkpoints(tmp_path))
     os.killpg(process.pid, signal.SIGHUP)
     errors = process.communicate(timeout=120)[1]
@@ -102,10 +117,10 @@ def test_a_terminal_that_is_closed_ends_a_run_with_a_checkpoint(environment, tmp
 
 
 @pytest.mark.slow
-def test_nohup_is_honoured(environment, tmp_path):
+def test_nohup_is_honoured(start, tmp_path):
     ignoring = f"import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv({sys.executable!r}, "
     ignoring += f"{[sys.executable, RUN_PY, *SHORT]!r})"
-    process = start(["-c", ignoring], environment, tmp_path)
+    process = start("-c", ignoring)
     wait_for(lambda: list((tmp_path / "runs").glob("*/lock")))
     process.send_signal(signal.SIGHUP)
     assert process.communicate(timeout=240)[1].count("Traceback") == 0
