@@ -121,7 +121,7 @@ def _kept_or_built(source: Path, compiler: list[str], openmp: str, keep: bool) -
     for folder in folders:
         if keep and _may_be_loaded(folder / name):
             return folder / name
-    errors = []
+    errors: list[str] = []
     for folder in folders:
         try:
             if _forbids_running(folder):

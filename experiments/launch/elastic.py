@@ -73,9 +73,9 @@ def _status(codes: list[int]) -> int:
     for status in (USER_ERROR, FAILED, REQUEUE):
         if status in codes:
             return status
-    ended = all(code in (-signal.SIGTERM, DONE) for code in codes)
-    if not ended:
-        killed = ", ".join(sorted({signal.Signals(-code).name for code in codes if code < 0})) or codes
+    others = [code for code in codes if code not in (-signal.SIGTERM, DONE)]
+    if others:
+        killed = ", ".join(sorted({signal.Signals(-code).name if code < 0 else f"status {code}" for code in others}))
         again = "the same command goes on from the last checkpoint"
         print(f"error: ranks were killed ({killed}), for want of memory? {again}", file=sys.stderr)
-    return REQUEUE if ended else FAILED
+    return FAILED if others else REQUEUE

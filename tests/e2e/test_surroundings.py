@@ -116,6 +116,65 @@ def test_a_terminal_that_is_closed_ends_a_run_with_a_checkpoint(start, tmp_path,
     assert not list((tmp_path / "runs").glob("*/record.json"))
 
 
+def children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def killed(process: subprocess.Popen, *depths: int) -> None:
+    """Kill with -9 a child of the process, or with more depths a child of one: which, by its place."""
+    pid = process.pid
+    for place in depths:
+        pid = children(pid)[place]
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds children in /proc")
+@pytest.mark.parametrize(
+    ("arguments", "depths", "sentence"),
+    [
+        (["data.workers=2"], [-1], "a process that reads data was killed"),
+        (["launch.devices=2", "data.workers=2"], [-1, -1], "a process that reads data was killed"),
+        (["launch.devices=2"], [-1], "ranks were killed (SIGKILL)|lost another rank"),
+    ],
+    ids=["reader", "reader of a rank", "rank"],
+)
+def test_a_process_of_a_run_that_is_killed_is_named_and_the_same_command_goes_on(
+    start, door, tmp_path, arguments, depths, sentence
+):
+    process = start(RUN_PY, *LONG, *arguments)
+    wait_for(lambda: checkpoints(tmp_path))
+    killed(process, *depths)
+    errors = process.communicate(timeout=120)[1]
+    assert process.returncode == 1, errors
+    assert "Traceback" not in errors and all(line.startswith("error: ") for line in errors.splitlines()), errors
+    assert any(part in errors for part in sentence.split("|")) and "the same command goes on" in errors, errors
+    reached = max(checkpoints(tmp_path)).name[:15]
+    answer = door(*LONG, *arguments, "stop_at=3")
+    assert answer.returncode == 0 and "begins again" not in answer.stdout, answer.stderr
+    assert reached <= max(checkpoints(tmp_path)).name[:15]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system of a given size")
+def test_a_disk_that_fills_while_training_is_named_and_the_same_command_goes_on_with_room(door, tmp_path):
+    """The first checkpoint, of 4 MB, finds room, the second none."""
+    disk = tmp_path / "runs"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", disk]).returncode:
+        pytest.skip("needs to mount a file system")
+    try:
+        for _ in range(2):
+            full = door(*LONG)
+            assert full.returncode == 1 and "epoch 2/201" in full.stdout
+            assert full.stderr.count("\n") == 1 and "No space left on device; the same command goes on" in full.stderr
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        room = door(*LONG, "stop_at=3")
+        assert room.returncode == 0 and "epoch 1/201" not in room.stdout, room.stderr
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 @pytest.mark.slow
 def test_nohup_is_honoured(start, tmp_path):
     ignoring = f"import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv({sys.executable!r}, "
