@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
-from experiments.launch import worker
+from experiments.launch import elastic, worker
+from experiments.launch.status import REQUEUE
 from experiments.record.run_directory import RunDirectory
 from experiments.schema import paths
 from experiments.schema.compose import compose
@@ -68,3 +71,20 @@ def test_an_accident_is_told_in_one_sentence(run_with, monkeypatch, capsys, acci
 def test_a_mistake_in_code_is_no_accident(run_with, message):
     with pytest.raises(RuntimeError, match=message):
         run_with(RuntimeError(message))
+
+
+@pytest.mark.parametrize(
+    ("codes", "status", "said"),
+    [
+        ([-signal.SIGKILL, -signal.SIGTERM], 1, "ranks were killed (SIGKILL), for want of memory? the same command"),
+        ([REQUEUE, -signal.SIGSEGV], 1, "ranks were killed (SIGSEGV)"),
+        ([-signal.SIGKILL, 134], 1, "ranks were killed (SIGKILL, status 134)"),
+        ([1, -signal.SIGKILL], 1, ""),
+        ([-signal.SIGTERM, 2], 2, ""),
+        ([-signal.SIGTERM, REQUEUE], REQUEUE, ""),
+    ],
+)
+def test_a_rank_that_was_killed_decides_over_those_that_were_ended_for_it(capsys, codes, status, said):
+    assert elastic._status(codes) == status
+    error = capsys.readouterr().err
+    assert said in error and bool(said) == bool(error)
