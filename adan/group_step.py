@@ -39,7 +39,7 @@ FOREACH_CPU_ELEMENTS = 1 << 19
 
 _options = itemgetter(*OPTIONS)
 _form = attrgetter("shape", "dtype")
-_choices = itemgetter("foreach", "fused", "capturable", "state_rounding")
+_choices = itemgetter("foreach", "fused", "capturable", "state_dtype", "state_rounding")
 
 
 class GroupStep:
@@ -74,10 +74,20 @@ class GroupStep:
         slots.attach(state, lambda param: state.setdefault(param, {}).update(first_state(group, param)), first_number)
         made_for = (slots.version, *_choices(group))
         if made_for != self._made_for:
+            self._refuse_states_of_another_type(group["state_dtype"])
             self._parts = _parts(group, slots)
             self._made_for = made_for
         for part in self._parts:
             part.find(slots)
+
+    def _refuse_states_of_another_type(self, asked: torch.dtype | None) -> None:
+        for slot in self.slots:
+            wanted, found = state_dtype(slot.param, asked), slot.exp_avg.dtype
+            if found is not wanted:
+                raise RuntimeError(
+                    f"{self._where}state_dtype={asked} asks for states in {wanted}, but a parameter of shape "
+                    f"{tuple(slot.param.shape)} has its states in {found}; load_state_dict(state_dict()) casts them"
+                )
 
     @property
     def implementations(self) -> set[str]:

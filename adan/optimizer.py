@@ -43,7 +43,7 @@ class Adan(Optimizer):
             otherwise. `implementation` tells what was taken.
         capturable: True insists on a step that can be captured in a CUDA graph, which the GPU kernel's always can.
         state_dtype: torch.bfloat16 keeps m, v, n and the previous gradient in 8 bytes a parameter instead of 16
-            (fp64 parameters keep fp64).
+            (fp64 parameters keep fp64). Where a group's is changed later, `load_state_dict(state_dict())` casts.
         state_rounding: how m, v and n become bf16: "stochastic" (`adan.rounding`) or "nearest".
         norm_group: process group over which the norm for clipping is summed, for an optimizer that sees only some
             of the parameters (ZeroRedundancyOptimizer). All its processes must step together.

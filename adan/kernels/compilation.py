@@ -9,7 +9,7 @@ it, so its symbols are found in torch's, and there are never two pools of thread
 compiler knows no OpenMP, the kernel runs on one thread.
 
 Environment: `CXX` names the compiler, `ADAN_CACHE_DIR` the cache (default: `adan` in `XDG_CACHE_HOME` or ~/.cache).
-A cache from which nothing may be run (mounted noexec) gives way to a folder for temporary files.
+A cache that is of no use (mounted noexec, full, not to be written) gives way to a folder for temporary files.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ OPENMP, NO_THREADS = "-fopenmp", "-fopenmp-simd"
 # What the objects of gcc and clang call for a parallel region.
 OPENMP_SYMBOLS = ("GOMP_parallel", "__kmpc_fork_call")
 SECONDS_TO_COMPILE = 120
+BYTES_TO_BUILD = 1 << 20
 # A build has a file with its digest beside it: loading half a library kills the process.
 DIGEST = ".sha256"
 
@@ -120,20 +121,23 @@ def _kept_or_built(source: Path, compiler: list[str], openmp: str, keep: bool) -
     for folder in folders:
         if keep and _may_be_loaded(folder / name):
             return folder / name
-    errors = []
+    errors: list[str] = []
     for folder in folders:
         try:
             if _forbids_running(folder):
-                raise PermissionError(f"{folder} is on a file system from which nothing may be run (noexec)")
+                raise PermissionError("on a file system from which nothing may be run (noexec)")
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not _is_ours(folder):
-                raise PermissionError(f"others may write to {folder}")
+                raise PermissionError("others may write to it")
             with _alone(folder), tempfile.TemporaryDirectory(dir=folder) as scratch:
                 if not (keep and _may_be_loaded(folder / name)):  # unless another process was faster
+                    _require_room(Path(scratch))
+                    if errors:
+                        print(f"adan: no kernel can be kept in {'; '.join(errors)}", file=sys.stderr)
                     _build(source, compiler, openmp, Path(scratch), folder / name)
                 return folder / name
         except OSError as error:
-            errors.append(str(error))
+            errors.append(f"{folder}: {error.strerror or error}")
     raise KernelUnavailable(f"no folder to build in: {'; '.join(errors)}")
 
 
@@ -164,6 +168,13 @@ def _build(source: Path, compiler: list[str], openmp: str, scratch: Path, target
     raise KernelUnavailable(errors[0])
 
 
+def _require_room(scratch: Path) -> None:
+    """OSError where a build does not fit: what the compiler says of that is taken for a mistake in the source."""
+    room = scratch / "room"
+    room.write_bytes(bytes(BYTES_TO_BUILD))
+    room.unlink()
+
+
 def _output_of(command: list[str]) -> str:
     """What `command` printed. KernelUnavailable with its first error where it fails."""
     try:
@@ -181,14 +192,18 @@ def _output_of(command: list[str]) -> str:
 def _cache_folders() -> Iterator[Path]:
     """Where builds may be kept, best first: the cache, or a folder of this user's own for temporary files."""
     temporary = Path(tempfile.gettempdir()) / f"adan-{os.getuid()}"
-    if chosen := os.environ.get("ADAN_CACHE_DIR"):
-        yield Path(chosen)
-        if _forbids_running(Path(chosen)):
-            yield temporary
-        return
-    with suppress(RuntimeError):  # no home directory
-        yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adan"
+    if chosen := _chosen_cache():
+        yield chosen
+    else:
+        with suppress(RuntimeError):  # no home directory
+            yield Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "adan"
     yield temporary
+
+
+def _chosen_cache() -> Path | None:
+    """The folder that `ADAN_CACHE_DIR` names; a ~ that means nothing is left as it is."""
+    chosen = os.environ.get("ADAN_CACHE_DIR")
+    return Path(os.path.expanduser(chosen)).resolve() if chosen else None  # noqa: PTH111
 
 
 def _forbids_running(folder: Path) -> bool:
@@ -211,8 +226,8 @@ def _may_be_loaded(path: Path) -> bool:
 def _is_ours(path: Path) -> bool:
     found = path.stat()
     trusted = found.st_uid in (os.getuid(), 0) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    chosen = os.environ.get("ADAN_CACHE_DIR")
-    return trusted or (bool(chosen) and path.absolute().is_relative_to(Path(chosen or "").absolute()))
+    chosen = _chosen_cache()
+    return trusted or (chosen is not None and path.absolute().is_relative_to(chosen))
 
 
 def _digest(path: Path) -> str:

@@ -22,7 +22,7 @@ from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.images import ArrayImages, Images, naming
 from experiments.data.streams import derive
 from experiments.data.updates import UpdateSamples
-from experiments.schema.errors import Accident, UserError
+from experiments.schema.errors import UserError
 
 Pixels = tuple[Tensor, Tensor]  # uint8 [n, channels, height, width], labels int64 [n]
 
@@ -127,10 +127,6 @@ def read_ahead(
             if isinstance(answer, UserError):
                 raise answer
             yield answer
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise Accident(f"a process that reads data was killed, for want of memory? ({error})") from error
     finally:
         _end(answers)
 

@@ -68,14 +68,15 @@ def _quiet() -> None:
 
 
 def _status(codes: list[int]) -> int:
-    """The run's status from those of its failed ranks: what a rank says itself goes before a death by signal,
-    which is often only how elastic ended the others."""
-    for status in (USER_ERROR, FAILED, REQUEUE):
+    """The run's status from those of its failed ranks: what a rank says itself goes before a death by signal. SIGTERM
+    and 75 are often only how elastic ended the others."""
+    for status in (USER_ERROR, FAILED):
         if status in codes:
             return status
-    ended = all(code in (-signal.SIGTERM, DONE) for code in codes)
-    if not ended:
-        killed = ", ".join(sorted({signal.Signals(-code).name for code in codes if code < 0})) or codes
-        again = "the same command goes on from the last checkpoint"
-        print(f"error: ranks were killed ({killed}), for want of memory? {again}", file=sys.stderr)
-    return REQUEUE if ended else FAILED
+    others = [code for code in codes if code not in (-signal.SIGTERM, DONE, REQUEUE)]
+    if not others:
+        return REQUEUE
+    killed = ", ".join(sorted({signal.Signals(-code).name if code < 0 else f"status {code}" for code in others}))
+    again = "the same command goes on from the last checkpoint"
+    print(f"error: ranks were killed ({killed}), for want of memory? {again}", file=sys.stderr)
+    return FAILED

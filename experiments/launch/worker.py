@@ -20,7 +20,7 @@ from experiments.launch import surroundings
 from experiments.launch.status import DONE, FAILED, REQUEUE, USER_ERROR
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
-from experiments.schema.errors import Accident, DataError, UserError
+from experiments.schema.errors import DataError, UserError
 from experiments.schema.task_info import info
 from experiments.training import parallel
 from experiments.training.divergence import NonFiniteLoss
@@ -32,8 +32,11 @@ from experiments.training.task import Part
 THREADS_OF_SMALL_MODELS = 1
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# How torch says, wherever the run is at that moment, that a process that reads data is gone.
+LOST_READER = re.compile(r"DataLoader worker \(pid.*")
 # How gloo and NCCL say that the other end is gone.
 LOST_RANK = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset|refused)|Broken pipe", re.IGNORECASE)
+SOURCE_LINE = re.compile(r"^\[\S+:\d+\] ")
 
 
 def run(*paths: Path) -> int:
@@ -47,7 +50,7 @@ def run(*paths: Path) -> int:
         if isinstance(error, DataError) or int(os.environ.get("RANK", "0")) == 0:
             print(f"error: {error}", file=sys.stderr)
         return USER_ERROR if isinstance(error, UserError) else FAILED
-    except (Accident, OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         sentence = _accident(error)
         if not sentence:
             raise
@@ -70,12 +73,12 @@ def _train(directories: list[RunDirectory]) -> Outcome:
 
 def _accident(error: Exception) -> str:
     """What befell the run, where nothing in the run is at fault; empty for all else."""
-    if isinstance(error, Accident):
-        return str(error)
+    if lost := LOST_READER.match(str(error)):
+        return f"a process that reads data was killed, for want of memory? ({lost[0].rstrip('. ')})"
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return f"{error.filename or 'a file of the run'} could not be written: {error.strerror}"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and LOST_RANK.search(str(error)):
-        reason = str(error).strip().partition("\n")[0]
+        reason = SOURCE_LINE.sub("", str(error).strip()).partition("\n")[0].partition(". ")[0]
         return f"rank {os.environ['RANK']} lost another rank, which ended or was killed ({reason})"
     return ""
 

@@ -1,4 +1,4 @@
-"""Exceptions for a user's mistakes and for accidents, and the search for what was probably meant."""
+"""Exceptions for a user's mistakes, and the search for what was probably meant."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ class UserError(Exception):
 
 class DataError(UserError):
     """A mistake in the data that one process may meet alone, such as a broken image: that process says so."""
-
-
-class Accident(Exception):
-    """What befell a run from outside and is over with it, such as a process that was killed: the same command goes on
-    from the last checkpoint."""
 
 
 def suggestion(value: object, choices: Iterable[object]) -> str:

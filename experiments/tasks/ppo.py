@@ -112,10 +112,9 @@ class PPO:
         self.update, self.batches = state["update"], []
         self.sampler.load(state["sampler"])
         self.return_moments.load(state["return_moments"])
-        like = next(self.module.parameters())
-        if state["rollout"] is not None:
-            self.rollout = Rollout(**state["rollout"])
-            self.samples = state["samples"].to(like)
+        rollout, samples = state["rollout"], state["samples"]
+        self.rollout = None if rollout is None else Rollout(**rollout)
+        self.samples = None if samples is None else samples.to(next(self.module.parameters()))
 
     def _agent(self, seed: int) -> ActorCritic:
         reseed(derive(seed, "initialisation"))

@@ -158,11 +158,54 @@ def test_a_cache_that_cannot_be_is_no_obstacle(run, tmp_path):
     assert run(STEP, None, **environment).stderr == ""
 
 
-def test_a_chosen_cache_that_cannot_be_used_is_named(run, tmp_path):
-    file = tmp_path / "file"
-    file.write_text("")
-    done = run(STEP, file / "cache")
-    assert done.stdout == "single-tensor\n" and str(file / "cache") in done.stderr
+def mounted(folder, options):
+    if sys.platform != "linux" or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]).returncode:
+        pytest.skip("needs to mount a file system")
+    return folder
+
+
+@pytest.fixture
+def unusable(request, tmp_path):
+    """A folder in which no kernel can be kept, of the kind that the test is parametrized with."""
+    if request.param == "a file":
+        (tmp_path / "unusable").write_text("")
+        yield tmp_path / "unusable"
+        return
+    (tmp_path / "unusable").mkdir()
+    yield mounted(tmp_path / "unusable", {"noexec": "noexec", "read-only": "ro", "full": "size=64k"}[request.param])
+    subprocess.run(["umount", tmp_path / "unusable"], check=True)
+
+
+@needs_compiler
+@pytest.mark.parametrize("unusable", ["a file", "noexec", "read-only", "full"], indirect=True)
+def test_a_cache_that_is_of_no_use_is_named_and_the_next_folder_used(run, unusable, tmp_path):
+    first, second = (run(STEP, unusable / "cache", TMPDIR=str(tmp_path)) for _ in range(2))
+    assert first.stdout == second.stdout == "fused-cpp\n"
+    assert first.stderr.count(BUILDING) == 1 and str(unusable / "cache") in first.stderr.splitlines()[0]
+    assert second.stderr == ""
+    kernel(tmp_path / f"adan-{os.getuid()}")
+
+
+@needs_compiler
+@pytest.mark.parametrize("compiler", ["no-such-program -O2", "/", "'"])
+def test_a_compiler_that_is_no_program_is_named_and_another_used(run, cache, tmp_path, compiler):
+    done = run(STEP, cache, CXX=compiler)
+    assert done.stdout == "fused-cpp\n"
+    assert done.stderr.splitlines()[0].startswith(f"adan: CXX={compiler} is no program on the PATH: /")
+    assert len(done.stderr.splitlines()) == 1, "the other's kernel is there"
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("chosen", "home_cache", "found"),
+    [("~/kernels", None, "kernels"), ("kernels/../own", None, "own"), (None, "~/caches", "caches/adan")],
+)
+def test_kernels_are_kept_where_prepared_data_are(run, tmp_path, chosen, home_cache, found):
+    """As `experiments.schema.paths` reads the environment, which this package may not import."""
+    code = f"import os; os.chdir({str(tmp_path)!r})\nfrom experiments.schema import paths\n{STEP}print(paths.CACHE)"
+    done = run(code, chosen, HOME=str(tmp_path), XDG_CACHE_HOME=home_cache)
+    assert done.stdout == f"fused-cpp\n{tmp_path / found}\n"
+    kernel(tmp_path / found)
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")

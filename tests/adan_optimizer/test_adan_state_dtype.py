@@ -245,3 +245,26 @@ def test_half_the_states_in_bf16_and_half_in_fp32(implementation):
         assert {t.dtype for t in states(params[:2], optimizer)} == {first["state_dtype"]}
         ends.append(states(params[2:], optimizer))
     assert_same_bits(*ends)
+
+
+@EVERY
+@pytest.mark.parametrize("before, after", [(None, BF16), (BF16, None), (BF16, FP32)], ids=str)
+def test_another_type_asked_for_later_is_refused_until_states_are_cast(before, after, implementation):
+    params = [torch.nn.Parameter(random((3, 4), i)) for i in range(3)]
+    optimizer = Adan([{"params": params[:1]}, {"params": params[1:]}], state_dtype=before, **implementation)
+    train(params, optimizer, 2)
+    kept = [(param, param.detach().clone()) for param in params]
+    kept += [(value, value.clone()) for values in optimizer.state.values() for value in values.values()]
+    optimizer.param_groups[1]["state_dtype"] = after
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"param_groups\[1\]: state_dtype=.*load_state_dict\(state_dict\(\)\)"):
+            optimizer.step()
+    assert all(torch.equal(value, copy) for value, copy in kept)
+    optimizer.load_state_dict(optimizer.state_dict())
+    train(params, optimizer, 1)
+    assert [{t.dtype for t in states([param], optimizer)} for param in params] == [
+        {before or FP32},
+        *[{after or FP32}] * 2,
+    ]
+    optimizer.param_groups[1]["state_dtype"] = None if after is FP32 else after
+    train(params, optimizer, 1)

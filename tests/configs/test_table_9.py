@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from config_files import EXPERIMENTS, REPORTED, TABLES
 
-from experiments.launch import plan_text
+from experiments.launch import plan, plan_text
 from experiments.optimizers.schedules import rate_of_update
 from experiments.schema.check import check
 from experiments.schema.compose import compose

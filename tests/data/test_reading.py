@@ -85,7 +85,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("start", ["fork", "forkserver"])
+@pytest.mark.parametrize("start", [pytest.param("fork", marks=pytest.mark.slow), "forkserver"])
 def test_workers_of_a_run_that_was_killed_go(start, tmp_path):
     script = tmp_path / "killed.py"
     script.write_text(KILLED)

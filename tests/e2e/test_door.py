@@ -90,7 +90,7 @@ def test_a_json_plan_is_all_there_is_on_standard_output(door, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("form", [pytest.param("text", marks=pytest.mark.slow), "json"])
 def test_a_reader_of_a_plan_may_leave(environment, tmp_path, form):
     command = [sys.executable, str(paths.ROOT / "run.py"), "exp=vit_small", "launch=plan", f"launch.format={form}"]
     reading, writing = os.pipe()
@@ -120,7 +120,7 @@ def test_a_run_stops_at_a_point_and_is_not_run_again(door, tmp_path):
 @pytest.mark.parametrize(
     ("number", "extra", "status"),
     [
-        (signal.SIGTERM, [], 75),
+        pytest.param(signal.SIGTERM, [], 75, marks=pytest.mark.slow),  # also in training/test_resume
         (signal.SIGINT, [], 130),
         (signal.SIGTERM, ["launch.devices=2"], 75),
         (signal.SIGTERM, ["-m", "seed=1,2"], 75),

@@ -40,7 +40,13 @@ def photographs(tmp_path: Path) -> Path:
 
 
 def test_an_epoch_on_an_image_folder(door, photographs):
-    answer = door("exp=vit_small", f"data.root={photographs}", "model.name=deit_tiny_patch16_224", *SMALL)
+    answer = door(
+        "exp=vit_small",
+        f"data.root={photographs}",
+        "model.name=deit_tiny_patch16_224",
+        "model.arguments.depth=2",
+        *SMALL,
+    )
     assert answer.returncode == 0, answer.stderr
     record = json.loads(Path(answer.stdout.splitlines()[-1].removeprefix("record: ")).read_text())
     assert record["progress"] == {"update": 2, "total_updates": 620, "epoch": 1, "total_epochs": 310}

@@ -14,6 +14,7 @@ import transformers
 from scipy import stats
 from sklearn import metrics
 
+from experiments import tasks
 from experiments.data import glue
 from experiments.data.subwords import tokenizer
 from experiments.launch import plan
@@ -42,7 +43,7 @@ def parent(pretraining, train):
 
 def test_a_child_begins_with_its_parents_encoder_and_tokenizer(fine_tuning, parent):
     config = fine_tuning(f"parent={parent.path}")
-    task = Glue(config, Part(micro_batch=16))
+    task = tasks.build(config, Part(micro_batch=16))
     theirs, _ = load_newest(parent.checkpoints)
     ours = task.module.state_dict()
     encoder = [name for name in ours if name.startswith("roberta.")]
@@ -78,7 +79,7 @@ def test_damaged_weights_of_a_parent_are_not_taken(fine_tuning, parent):
     config = fine_tuning(f"parent={parent.path}")
     config.inherited.weights = "0" * 64
     with pytest.raises(UserError, match="it has not the weights that the record of its run names"):
-        Glue(config, Part(micro_batch=16))
+        tasks.build(config, Part(micro_batch=16))
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(fine_tuning, checkpoint, docu
 
 def test_positions_of_a_parent_count_from_its_padding(fine_tuning, parent):
     with pytest.raises(UserError, match=r"text\.sequence_length=33: the model has 32 positions"):
-        Glue(fine_tuning(f"parent={parent.path}", "text.sequence_length=33"), Part(micro_batch=16))
+        tasks.build(fine_tuning(f"parent={parent.path}", "text.sequence_length=33"), Part(micro_batch=16))
 
 
 def test_a_checkpoint_without_a_padding_token_can_be_fine_tuned(fine_tuning, checkpoint, tmp_path: Path):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 server = multiprocessing.get_context("forkserver")
-server.set_forkserver_preload(["experiments.launch.worker", "experiments.tasks.ppo"])
+server.set_forkserver_preload(["experiments.launch.worker", "experiments.tasks.ppo", "torch._dynamo"])
 
 
 def train_in_child(paths: list[Path], kill_at: int | None = None, number: int = signal.SIGKILL) -> int:

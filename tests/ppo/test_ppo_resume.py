@@ -9,11 +9,14 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from killed_runs import train_in_child
 
+from experiments import tasks
 from experiments.launch import several, worker
 from experiments.record.verify import verify
 from experiments.schema.compose import compose
+from experiments.training.task import Part
 
 KILLED = -signal.SIGKILL
 UPDATES_PER_ROLLOUT = 8
@@ -156,3 +159,15 @@ def test_a_record_says_which_seeds_shared_its_process(begin):
         record = json.loads((path / "record.json").read_text())
         assert record["split"]["seeds"] == [4, 7]
         assert record["data"]["environment_id"] == "Reacher-v4"
+
+
+def test_a_state_between_rollouts_leaves_no_rollout_of_what_was_there_before():
+    config = compose(["exp=ppo_reacher", "ppo.rollout_steps=256", "ppo.passes=2", "schedule.epochs=3"])[0]
+    task = tasks.build(config, Part(0, 1, config.global_batch_size, torch.device("cpu")), [0])
+    before = task.state()
+    list(task.micro_batches(1))
+    within = task.state()
+    task.load(before)
+    assert (task.update, task.rollout, task.samples, task.batches) == (0, None, None, [])
+    task.load(within)
+    assert torch.equal(task.state()["samples"], within["samples"])

@@ -50,13 +50,13 @@ def finished_run(new_run: Callable[..., RunDirectory]) -> RunDirectory:
 
 @pytest.fixture
 def kill_at_every_line() -> Callable[..., int]:
-    """A function (prepare, act, check, *modules): for n = 1, 2, ... calls `prepare()`, runs `act()` in a child that
-    SIGKILLs itself before the n-th line executed in one of `modules`, then calls `check()` here; until a child lives
-    to the end. Returns how many were killed."""
+    """A function (prepare, act, check, *modules): for n = 1, 1 + step, ... calls `prepare()`, runs `act()` in a child
+    that SIGKILLs itself before the n-th line executed in one of `modules`, then calls `check()` here; until a child
+    lives to the end. Returns how many lines that child ran."""
 
-    def run(prepare: Callable, act: Callable, check: Callable, *modules) -> int:
+    def run(prepare: Callable, act: Callable, check: Callable, *modules, step: int = 1) -> int:
         files = {module.__file__ for module in modules}
-        for line in range(1, 1000):
+        for line in range(1, 1000, step):
             prepare()
             child = os.fork()
             if child == 0:

@@ -148,7 +148,8 @@ def test_damaged_data_json_is_named(open_on):
     assert open_on(A).path == first.path
 
 
-def test_a_kill_at_any_line_of_creation_leaves_a_run_that_other_data_may_have(runs, open_on, kill_at_every_line):
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 4], ids=["every line", "every fourth line"])
+def test_a_kill_at_any_line_of_creation_leaves_a_run_that_other_data_may_have(runs, open_on, kill_at_every_line, step):
     from experiments.record import atomic, run_directory
 
     def check():
@@ -157,4 +158,4 @@ def test_a_kill_at_any_line_of_creation_leaves_a_run_that_other_data_may_have(ru
         for path in sorted(runs.rglob("*"), reverse=True):
             path.unlink() if path.is_file() else path.rmdir()
 
-    assert kill_at_every_line(lambda: None, lambda: open_on(A), check, run_directory, atomic) >= 30
+    assert kill_at_every_line(lambda: None, lambda: open_on(A), check, run_directory, atomic, step=step) >= 30

@@ -51,7 +51,8 @@ def test_force_begins_a_new_attempt_only_beside_a_finished_one(new_run):
     assert first.record_path.read_bytes() == before
 
 
-def test_a_kill_at_any_line_of_creation_leaves_a_run_that_opens(runs, kill_at_every_line):
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 4], ids=["every line", "every fourth line"])
+def test_a_kill_at_any_line_of_creation_leaves_a_run_that_opens(runs, kill_at_every_line, step):
     config = make_config()
 
     def check():
@@ -63,7 +64,7 @@ def test_a_kill_at_any_line_of_creation_leaves_a_run_that_opens(runs, kill_at_ev
             path.unlink() if path.is_file() else path.rmdir()
 
     killed = kill_at_every_line(
-        lambda: None, lambda: RunDirectory.open_or_create(runs, config), check, run_directory, atomic
+        lambda: None, lambda: RunDirectory.open_or_create(runs, config), check, run_directory, atomic, step=step
     )
     assert killed >= 30
 

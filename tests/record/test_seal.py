@@ -171,7 +171,8 @@ def config_digest_of(directory: RunDirectory) -> str:
     return config_digest(directory.config())
 
 
-def test_a_kill_at_any_line_of_sealing_loses_nothing_and_is_made_good(new_run, results, kill_at_every_line):
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 4], ids=["every line", "every fourth line"])
+def test_a_kill_at_any_line_of_sealing_loses_nothing_and_is_made_good(new_run, results, kill_at_every_line, step):
     directory = new_run()
     train(directory, until=4)
     seal_at(directory, 4)
@@ -206,6 +207,6 @@ def test_a_kill_at_any_line_of_sealing_loses_nothing_and_is_made_good(new_run, r
             assert not list(folder.glob("*replica*"))
         assert [path.name for path in copy.parent.iterdir()] == [directory.name]
 
-    killed = kill_at_every_line(prepare, lambda: seal_at(directory), check, seal, publishing, atomic)
+    killed = kill_at_every_line(prepare, lambda: seal_at(directory), check, seal, publishing, atomic, step=step)
     assert killed > 100, killed
     assert reached == {("partial", "partial"), ("finished", "partial"), ("finished", "finished")}

@@ -180,7 +180,8 @@ def evaluate_as_rank(rank: int, world_size: int, store: str, answers) -> None:
 
 
 def test_ranks_share_the_evaluation_and_agree(task, tmp_path):
-    context = multiprocessing.get_context("spawn")  # a fork of OpenMP threads would hang
+    context = multiprocessing.get_context("forkserver")  # a fork of OpenMP threads would hang
+    context.set_forkserver_preload(["experiments.tasks.image_classification"])
     answers = context.Queue()
     arguments = (3, str(tmp_path / "store"), answers)
     ranks = [context.Process(target=evaluate_as_rank, args=(rank, *arguments)) for rank in range(3)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 server = multiprocessing.get_context("forkserver")
-server.set_forkserver_preload(["experiments.launch.worker", "experiments.tasks.image_classification"])
+server.set_forkserver_preload(["experiments.launch.worker", "experiments.tasks.image_classification", "torch._dynamo"])
 
 
 def train_in_child(path: Path, prepare: Callable[..., None] | None = None, *arguments: object) -> int:

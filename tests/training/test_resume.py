@@ -13,6 +13,7 @@ from small_run import UPDATES
 from experiments.record.verify import verify
 
 KILLED = -signal.SIGKILL
+SLOW = pytest.mark.slow
 
 
 def record_of(path: Path) -> dict:
@@ -40,7 +41,7 @@ def reference(undisturbed: dict[str, dict], begin, *overrides: str) -> dict:
     return undisturbed[key]
 
 
-@pytest.mark.parametrize("update", [1, 5, 11, 12, 23, UPDATES])
+@pytest.mark.parametrize("update", [1, pytest.param(5, marks=SLOW), 11, 12, pytest.param(23, marks=SLOW), UPDATES])
 def test_killed_before_an_update(begin, undisturbed, update):
     path = begin("killed", "optim=adan")
     assert train_in_child(path, kill_at_update, update) == KILLED
@@ -49,8 +50,17 @@ def test_killed_before_an_update(begin, undisturbed, update):
     assert record_of(path)["restarts"] == 1
 
 
-@pytest.mark.parametrize("stage", ["half written", "before rename", "after rename"])
-@pytest.mark.parametrize("save", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("save", "stage"),
+    [
+        (2, "half written"),
+        (1, "before rename"),
+        (3, "after rename"),
+        *(pytest.param(save, "half written", marks=SLOW) for save in (1, 3)),
+        *(pytest.param(save, "before rename", marks=SLOW) for save in (2, 3)),
+        *(pytest.param(save, "after rename", marks=SLOW) for save in (1, 2)),
+    ],
+)
 def test_killed_while_a_checkpoint_is_saved(begin, undisturbed, save, stage):
     path = begin("killed", "optim=adan")
     assert train_in_child(path, kill_in_save, save, stage) == KILLED
@@ -65,10 +75,10 @@ def test_killed_while_a_checkpoint_is_saved(begin, undisturbed, save, stage):
         ("optim=adan", "optim.max_grad_norm=0.5", "ema_decay=0.9", "model.drop_path=0.2"),
         ("optim=sgd", "optim.lr=0.1", "clip_grad_norm=1.0", "launch.micro_batch=32"),
         ("exp=resnet18", "batch_size=1024", "optim=sam"),
-        pytest.param(("optim=lamb", "precision=bf16", "augmentation.random_erasing=0.5"), marks=pytest.mark.slow),
+        pytest.param(("optim=lamb", "precision=bf16", "augmentation.random_erasing=0.5"), marks=SLOW),
         ("optim=adan", "precision=fp16", "model.arguments.depth=1", "model.arguments.embed_dim=16"),
-        pytest.param(("optim=adan", "data.workers=2"), marks=pytest.mark.slow),
-        pytest.param(("optim=muon", "precision=fp16"), marks=pytest.mark.slow),
+        pytest.param(("optim=adan", "data.workers=2"), marks=SLOW),
+        pytest.param(("optim=muon", "precision=fp16"), marks=SLOW),
     ],
     ids=["ema", "accumulation", "sam", "bf16", "fp16", "workers", "two optimizers in one"],
 )
