@@ -11,7 +11,7 @@ from experiments.verdict.across_games import Band
 from experiments.verdict.arm_summary import Estimate
 from experiments.verdict.claims import BETTER, NO_DIFFERENCE, OPEN, UNFINISHED, WORSE, Game, Protocol
 from experiments.verdict.judge import NOT_RUN
-from experiments.verdict.statistics import Interval
+from experiments.verdict.student_t import Interval
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

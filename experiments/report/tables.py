@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report import csv, latex, markdown, search_page, study
+from experiments.report import latex, markdown, search_page, study, table_csv
 from experiments.report.collect import (
     MINI,
     PAPER,
@@ -86,7 +86,7 @@ def _write(
     texts = {
         "md": _markdown(table, by_scale, lines, curves),
         "tex": _latex(table, by_scale, lines),
-        "csv": csv.long(table, [result for scale in SCALES for result in by_scale[scale]]),
+        "csv": table_csv.long(table, [result for scale in SCALES for result in by_scale[scale]]),
     }
     for suffix, text in texts.items():
         (folder / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ from experiments.verdict.equal_data import of_equal_data, set_aside
 from experiments.verdict.margins import Margin, margin_of
 from experiments.verdict.reported import Reported
 from experiments.verdict.spread import Spread, load_sourced, spread_of
-from experiments.verdict.statistics import Comparison, Interval, compare, deciding_n, most_reproduced
+from experiments.verdict.student_t import Comparison, Interval, compare, deciding_n, most_reproduced
 from experiments.verdict.today import is_of_today
 
 REPRODUCED = "reproduced"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from experiments.schema import paths
 from experiments.schema.errors import UserError
 from experiments.verdict import inputs
-from experiments.verdict.statistics import sample_sd
+from experiments.verdict.student_t import sample_sd
 
 OWN_FROM = 3  # seeds from which on our own spread is used
 WIDENED = 2.0
