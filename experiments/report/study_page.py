@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from experiments.report import latex, markdown, study_context, study_layout
@@ -54,8 +55,7 @@ def page(result: StudyResult, figures: dict[str, list[Path]]) -> str:
         *_changes(study),
         "## What would overturn this\n",
         markdown.bullets(study_context.overturning(result)),
-        "## Run it again\n",
-        study_context.commands(result),
+        *_run_again(study),
         "## On what it ran\n",
         markdown.bullets(study_context.conditions(result)),
     ]
@@ -185,6 +185,11 @@ def _changes(study: Study) -> list[str]:
         "A rule that is changed when results are known can be changed until they please. So all of these are here.\n",
         markdown.bullets(study.changes),
     ]
+
+
+def _run_again(study: Study) -> list[str]:
+    """Print the study's own commands, from installation to verification."""
+    return ["## Run it again\n", indent(study.run_again, "    ")] if study.run_again else []
 
 
 def _images(result: StudyResult, protocol: ProtocolResult, files: Sequence[Path]) -> list[str]:
