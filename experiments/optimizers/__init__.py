@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from experiments.optimizers import catalogue  # noqa: F401  its import fills the registry
 from experiments.optimizers.facts import OptimizerInfo
 from experiments.optimizers.registry import info, names, register, resolve
 
