@@ -105,7 +105,7 @@ def contenders(authors: Path | None) -> dict[str, Callable[[list[Tensor]], Calla
     return found
 
 
-def memory_limit(params: list[Tensor]) -> Callable[[], object]:
+def memory_limit(params: Sequence[Tensor]) -> Callable[[], object]:
     """A function that moves what a step of Adan moves, and computes nothing."""
     if params[0].is_cuda:
         values = torch.cat([param.detach().flatten() for param in params])
@@ -113,12 +113,19 @@ def memory_limit(params: list[Tensor]) -> Callable[[], object]:
         return lambda: copy.copy_(values)
     from adan.kernels.compilation import library
 
-    tensors = [t for param in params for t in (param, param.grad, *(torch.zeros_like(param) for _ in range(4)))]
+    tensors: list[Tensor] = []
+    for param in params:
+        assert param.grad is not None
+        tensors += [param, param.grad, *(torch.zeros_like(param) for _ in range(4))]
     tables = (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
     elements = (ctypes.c_int64 * len(params))(*[param.numel() for param in params])
     move = library(MEMORY_LIMIT).move_bytes
     count, threads = ctypes.c_int64(len(params)), ctypes.c_int64(torch.get_num_threads())
-    return lambda _keep=tensors: move(tables, elements, count, threads)
+
+    def step(kept: list[Tensor] = tensors) -> object:  # the table holds addresses alone
+        return move(tables, elements, count, threads)
+
+    return step
 
 
 def measure(case: Case, available: dict, device: str, repeats: int) -> None:
