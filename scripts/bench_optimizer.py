@@ -1,4 +1,5 @@
-"""What a step of Adan costs: `python scripts/bench_optimizer.py [--threads 1 2] [--authors PATH] [--output FILE.md]`.
+"""Measure what a step of Adan costs: `python scripts/bench_optimizer.py [--threads 1 2] [--authors PATH] [--output
+FILE.md]`.
 
 Every contender steps parameters of the same shapes, in turn, in one process; each round gives a ratio to AdamW fused
 of that round, and the medians and quartiles of these ratios are what is reported. Contenders: ours (by default, with
@@ -276,7 +277,7 @@ def in_a_process(code: str, argument: str) -> float:
 
 
 def report_once() -> list[str]:
-    """What is measured in processes of their own, in Markdown."""
+    """Report what is measured in processes of their own, in Markdown."""
     first = {kind: [in_a_process(FIRST_STEP, kind) for _ in range(5)] for kind in ("fused", "foreach")}
     extra = statistics.median(a - b for a, b in zip(first["fused"], first["foreach"], strict=True))
     lines = [

@@ -1,4 +1,4 @@
-"""How often the verdicts err, by simulation: writes `results/verdicts.md`. Takes a few minutes on one core."""
+"""Simulate how often the verdicts err, and writes `results/verdicts.md`. Takes a few minutes on one core."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def trained(directory: RunDirectory, row: int) -> tuple[RunConfig, dict[str, Any
 
 
 def rows_of(state: dict[str, Any]) -> int:
-    """How many runs trained as one batch; the parameters of one alone have no dimension for that."""
+    """Return how many runs trained as one batch; the parameters of one alone have no dimension for that."""
     log_std = state["module"]["log_std"]
     return len(log_std) if log_std.ndim == 2 else 1
 

@@ -1,4 +1,4 @@
-"""What is known about an optimizer, and the check of its hyper-parameters. No torch."""
+"""Describe an optimizer by facts, and check its hyper-parameters. No torch."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def find_parent(place: str) -> Parent:
 
 
 def missing_weights(config: RunConfig) -> str | None:
-    """What to give where a run needs weights and has none, in one sentence, or None."""
+    """Say what to give where a run needs weights and has none, in one sentence, or None."""
     if config.task != FINE_TUNED or config.inherited.weights:
         return None
     first = f"python run.py exp=bert_pretrain optim={config.optim['name']} scale={config.scale}"

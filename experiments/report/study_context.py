@@ -41,7 +41,7 @@ def rules(result: StudyResult) -> list[str]:
 
 
 def legend(result: StudyResult) -> list[str]:
-    """What every column means."""
+    """Explain every column."""
     first = result.protocols[0].stage
     base, measure = result.label(first.optims[0]), result.study.measure or result.study.metric
     return [
@@ -60,7 +60,7 @@ def legend(result: StudyResult) -> list[str]:
 
 
 def overturning(result: StudyResult) -> list[str]:
-    """What this result does not cover, from its numbers where they say how much."""
+    """List what this result does not cover, from its numbers where they say how much."""
     lines = []
     for protocol in result.protocols:
         missing = [game for game in protocol.protocol.games if game.comparison is None]

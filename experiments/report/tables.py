@@ -131,7 +131,7 @@ def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence
 
 
 def _expected(table: Table) -> str:
-    """How a cell is judged, and how many verdicts of a whole table would be wrong by chance."""
+    """Say how a cell is judged, and how many verdicts of a whole table would be wrong by chance."""
     cells = len(table.cells)
     seeds = f"{len(table.seeds)} planned seeds (fewer: an early look)" if table.seeds else "all its seeds"
     return (

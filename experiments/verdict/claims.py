@@ -88,7 +88,8 @@ class Protocol:
 
     @property
     def level(self) -> float:
-        """Of the intervals beside its verdicts: 95 % for all its planned games together (Bonferroni)."""
+        """Return the level of the intervals beside its verdicts: 95 % for all its planned games together
+        (Bonferroni)."""
         return corrected_level(len(self.games))
 
 

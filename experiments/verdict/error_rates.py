@@ -1,4 +1,4 @@
-"""How often the verdicts err, by simulation with the very functions that judge: cells, and claims over games."""
+"""Simulate how often the verdicts err, with the very functions that judge: cells, and claims over games."""
 
 from __future__ import annotations
 

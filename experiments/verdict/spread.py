@@ -1,4 +1,5 @@
-"""How far single runs of one recipe lie apart when only the seed changes: by our own runs, or by a sourced spread."""
+"""Estimate how far single runs of one recipe lie apart when only the seed changes: by our own runs, or by a sourced
+spread."""
 
 from __future__ import annotations
 
