@@ -15,7 +15,8 @@ from adan.update import compute_dtype
 
 
 def sum_of_squares(grads: Sequence[Tensor]) -> Tensor:
-    """Of all elements of `grads` (at least one, of one device), as a 0-dim tensor. The device is never waited for.
+    """Sum the squares of all elements of `grads` (at least one, of one device) into a 0-dim tensor. The device is never
+    waited for.
 
     Gradients in half precision are summed in fp32; the norms of tensors are put together in fp64, where it exists.
     """
@@ -52,7 +53,7 @@ class ShardedSum:
 
 
 def sharding(param: Any) -> Any:
-    """What tells shards of `param` from copies: None, or the mesh of a DTensor with its sharded dimensions.
+    """Return what tells shards of `param` from copies: None, or the mesh of a DTensor with its sharded dimensions.
 
     Raises RuntimeError for a DTensor whose values are still to be summed.
     """

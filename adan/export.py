@@ -21,7 +21,7 @@ NOT_THEIRS = {"capturable", "state_dtype", "state_rounding", "foreach", "fused"}
 
 
 def export_state_dict(optimizer: Adan, form: str) -> dict[str, Any]:
-    """What `load_state_dict` of another Adan goes on from exactly; a copy.
+    """Return a copy of the states from which `load_state_dict` of another Adan goes on exactly.
 
     Args:
         optimizer: an `adan.Adan`.

@@ -33,7 +33,8 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Rule:
-    """What a source says, and the source. `factors` (times AdamW's value) or `values` are what follows from it."""
+    """Holds what a source says, and the source. `factors` (times AdamW's value) or `values` are what follows from
+    it."""
 
     text: str
     source: str

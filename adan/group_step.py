@@ -91,7 +91,7 @@ class GroupStep:
 
     @property
     def implementations(self) -> set[str]:
-        """What the last step ran; empty before the first."""
+        """Return what the last step ran; empty before the first."""
         return {part.implementation for part in self._parts}
 
     def sums_of_squares(self) -> list[tuple[Any, float | Tensor]]:

@@ -137,7 +137,8 @@ class Adan(Optimizer):
 
     @property
     def implementation(self) -> str:
-        """What `step` runs, or would run if it has not yet: names of `adan.group_step`, joined by + where several do.
+        """Tell what `step` runs, or would run if it has not yet: names of `adan.group_step`, joined by + where several
+        do.
 
         On a CPU this may build the kernel, as the first step would.
         """
@@ -179,13 +180,13 @@ class Adan(Optimizer):
         return loss
 
     def _planned(self) -> Plan:
-        """What is kept between steps, made anew where `param_groups` has been edited."""
+        """Return what is kept between steps, made anew where `param_groups` has been edited."""
         if self._plan is None or not self._plan.fits(self.param_groups):
             self._plan = Plan(self.param_groups)
         return self._plan
 
     def _scale(self, group: dict[str, Any], norm: Any, grad_scale: Any) -> Any:
-        """What the group's gradients are multiplied with: the clip factor, and the inverse of a scaler's scale.
+        """Return what the group's gradients are multiplied with: the clip factor, and the inverse of a scaler's scale.
 
         `norm` is that of the gradients as they are, scaled."""
         if norm is None and grad_scale is None:

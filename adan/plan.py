@@ -1,4 +1,4 @@
-"""What an optimizer keeps between steps: derived from `param_groups` and `state`, and made anew where they differ."""
+"""Keep between steps what follows from `param_groups` and `state`, and make it anew where these differ."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from adan.slots import Slot
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What one group's step needs: numbers only. `lr` may be a one-element tensor."""
+    """Holds what one group's step needs: numbers only. `lr` may be a one-element tensor."""
 
     lr: float | Tensor
     betas: tuple[float, float, float]

@@ -1,4 +1,5 @@
-"""What a step of an environment costs: `python scripts/bench_environments.py [--games Hopper Ant] [--output FILE.md]`.
+"""Measure what a step of an environment costs: `python scripts/bench_environments.py [--games Hopper Ant] [--output
+FILE.md]`.
 
 Contenders play the same game on one thread, in turn, in one process: ours, ours with the running normalisers, a plain
 loop over gymnasium's environments, envpool where it is installed (its own simulator, its own states), and the physics
@@ -47,7 +48,7 @@ def ours(environment: VectorEnvironment, actions: np.ndarray) -> Contender:
 
 
 def ours_normalised(environment: VectorEnvironment, actions: np.ndarray) -> Contender:
-    """As in PPO with one environment for each seed: every row has statistics of its own."""
+    """Normalise as in PPO with one environment for each seed: every row has statistics of its own."""
     rows = environment.rows
     observe = ObservationNormalizer(rows, environment.observation_size)
     scale = RewardNormalizer(rows, 1, gamma=0.99)

@@ -28,7 +28,7 @@ from plain_lstm import PlainTrainer
 from plain_transformer_xl import einsum_attention, never_fused
 
 from experiments import tasks
-from experiments.models.transformer_xl import Reading
+from experiments.models.transformer_xl import Reading, TransformerXL
 from experiments.record.provenance import cpu_name
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
@@ -94,8 +94,9 @@ def transformer_xl_reading(overrides: list[str]) -> Iterator[tuple[Perform, Perf
     with _loop([*FOUR_SEQUENCES, *overrides]) as run:
         how, module = run.config.segments, run.task.module.eval()
         reading = Reading(how.long_memory, same_length=True, clamp=how.long_clamp)
+        assert isinstance(module, TransformerXL)
         tokens = torch.zeros(10, how.long_length, dtype=torch.int64)
-        memory = torch.randn(len(module.layers), 10, how.long_memory, module.d_model)  # type: ignore[arg-type]
+        memory = torch.randn(len(module.layers), 10, how.long_memory, module.d_model)
 
         @torch.no_grad()
         def read(segments: int) -> None:

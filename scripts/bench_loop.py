@@ -1,4 +1,4 @@
-"""What the loop costs: `python scripts/bench_loop.py [--repeats 9] [--updates 150] [OVERRIDE...]`.
+"""Measure what the loop costs: `python scripts/bench_loop.py [--repeats 9] [--updates 150] [OVERRIDE...]`.
 
 Two ways over the same batches of the same run, interleaved in one process: `training.loop` (checks, events,
 progress, schedule, optimizer) and a bare `forward, backward, step`. Prints the median ratio of their times and its

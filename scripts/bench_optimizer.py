@@ -1,4 +1,5 @@
-"""What a step of Adan costs: `python scripts/bench_optimizer.py [--threads 1 2] [--authors PATH] [--output FILE.md]`.
+"""Measure what a step of Adan costs: `python scripts/bench_optimizer.py [--threads 1 2] [--authors PATH] [--output
+FILE.md]`.
 
 Every contender steps parameters of the same shapes, in turn, in one process; each round gives a ratio to AdamW fused
 of that round, and the medians and quartiles of these ratios are what is reported. Contenders: ours (by default, with
@@ -105,7 +106,7 @@ def contenders(authors: Path | None) -> dict[str, Callable[[list[Tensor]], Calla
     return found
 
 
-def memory_limit(params: list[Tensor]) -> Callable[[], object]:
+def memory_limit(params: Sequence[Tensor]) -> Callable[[], object]:
     """A function that moves what a step of Adan moves, and computes nothing."""
     if params[0].is_cuda:
         values = torch.cat([param.detach().flatten() for param in params])
@@ -113,12 +114,19 @@ def memory_limit(params: list[Tensor]) -> Callable[[], object]:
         return lambda: copy.copy_(values)
     from adan.kernels.compilation import library
 
-    tensors = [t for param in params for t in (param, param.grad, *(torch.zeros_like(param) for _ in range(4)))]
+    tensors: list[Tensor] = []
+    for param in params:
+        assert param.grad is not None
+        tensors += [param, param.grad, *(torch.zeros_like(param) for _ in range(4))]
     tables = (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
     elements = (ctypes.c_int64 * len(params))(*[param.numel() for param in params])
     move = library(MEMORY_LIMIT).move_bytes
     count, threads = ctypes.c_int64(len(params)), ctypes.c_int64(torch.get_num_threads())
-    return lambda _keep=tensors: move(tables, elements, count, threads)
+
+    def step(kept: list[Tensor] = tensors) -> object:  # the table holds addresses alone
+        return move(tables, elements, count, threads)
+
+    return step
 
 
 def measure(case: Case, available: dict, device: str, repeats: int) -> None:
@@ -269,7 +277,7 @@ def in_a_process(code: str, argument: str) -> float:
 
 
 def report_once() -> list[str]:
-    """What is measured in processes of their own, in Markdown."""
+    """Report what is measured in processes of their own, in Markdown."""
     first = {kind: [in_a_process(FIRST_STEP, kind) for _ in range(5)] for kind in ("fused", "foreach")}
     extra = statistics.median(a - b for a, b in zip(first["fused"], first["foreach"], strict=True))
     lines = [

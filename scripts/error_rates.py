@@ -1,4 +1,4 @@
-"""How often the verdicts err, by simulation: writes `results/verdicts.md`. Takes a few minutes on one core."""
+"""Simulate how often the verdicts err, and writes `results/verdicts.md`. Takes a few minutes on one core."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _looking() -> str:
 
 def _claims() -> str:
     same, higher = (rates.normal(1.0), rates.normal(1.0)), (rates.normal(1.0, 3.0), rates.normal(1.0))
-    cases = {
+    cases: dict[str, tuple[list[tuple[rates.Draw, rates.Draw]], float]] = {
         "no difference in any game": ([same] * 8, 0.0),
         "the same, 3 in 10 runs of both diverge": ([same] * 8, 0.3),
         "the same, one run in ten far out": ([(rates.far_out, rates.far_out)] * 8, 0.0),

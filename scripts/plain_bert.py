@@ -56,7 +56,10 @@ class TransformersTrainer:
             bf16=config.precision == "bf16",
             fp16=config.precision == "fp16",
             use_cpu=True,  # as the suite's side: what is measured is processor time
-            **{"logging_strategy": "no", "save_strategy": "no", "report_to": [], "disable_tqdm": True},
+            logging_strategy="no",
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
         )
         collator = transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=config.text.mask_probability)
         trainer = transformers.Trainer(

@@ -23,7 +23,7 @@ class PlainLSTM(nn.Module):
         self.lstms = nn.ModuleList(nn.LSTM(widths[layer], widths[layer + 1]) for layer in range(layers))
         self.raw = nn.ParameterList()
         for lstm in self.lstms:
-            self.raw.append(nn.Parameter(lstm.weight_hh_l0.data))
+            self.raw.append(nn.Parameter(lstm.get_parameter("weight_hh_l0").data))
             del lstm._parameters["weight_hh_l0"]
             lstm.weight_hh_l0 = self.raw[-1].data
         self.dropouts = dropouts
@@ -64,8 +64,8 @@ class PlainTrainer:
             self.model.parameters(), lr=config.optim["lr"], weight_decay=config.optim["weight_decay"]
         )
         self.carry = [
-            (columns.new_zeros(1, columns.shape[1], lstm.hidden_size, dtype=torch.float32),) * 2
-            for lstm in self.model.lstms
+            (columns.new_zeros(1, columns.shape[1], recurrent.shape[1], dtype=torch.float32),) * 2
+            for recurrent in self.model.raw
         ]
         self.update = 0
 
@@ -85,6 +85,7 @@ class PlainTrainer:
             loss = loss + config.loss.activation * dropped.pow(2).mean()
             loss = loss + config.loss.slowness * (raw[1:] - raw[:-1]).pow(2).mean()
             loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_grad_norm)
+            if config.clip_grad_norm is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_grad_norm)
             self.optimizer.step()
         self.update += updates

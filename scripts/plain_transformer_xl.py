@@ -15,7 +15,8 @@ from experiments.models.relative_attention import RelativeAttention
 
 @contextmanager
 def einsum_attention() -> Iterator[None]:
-    """As in the authors' code (kimiyoung/transformer-xl, mem_transformer.py): time first, both terms by einsum."""
+    """Attend as in the authors' code (kimiyoung/transformer-xl, mem_transformer.py): time first, both terms by
+    einsum."""
     with patch.object(RelativeAttention, "forward", _by_einsum):
         yield
 

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -16,7 +16,7 @@ from torch.distributions.normal import Normal
 
 from experiments import tasks
 from experiments.environments.simulator import quiet_compiler
-from experiments.launch.seed_batches import require_elementwise
+from experiments.launch.seed_batches import require_stackable
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.compose import compose
 from experiments.schema.names import choices
@@ -42,14 +42,13 @@ class PlainTrainer:
             self.environment = gymnasium.vector.SyncVectorEnv(
                 [lambda: self._wrapped(game)], autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP
             )
-        observations = self.environment.single_observation_space.shape[0]
-        actions = self.environment.single_action_space.shape[0]
+        first, _ = self.environment.reset(seed=seed)
+        (_, observations), (_, actions) = first.shape, self.environment.action_space.sample().shape
         self.actor = self._network(observations, actions, 0.01)
         self.critic = self._network(observations, 1, 1.0)
         self.log_std = nn.Parameter(torch.zeros(1, actions))
         self.parameters = [*self.actor.parameters(), *self.critic.parameters(), self.log_std]
         self.optimizer = torch.optim.Adam(self.parameters, lr=3e-4, eps=1e-5)
-        first, _ = self.environment.reset(seed=seed)
         self.observation, self.done = torch.Tensor(first), torch.zeros(1)
         self.buffer = {
             "observations": torch.zeros(STEPS, 1, observations),
@@ -60,12 +59,12 @@ class PlainTrainer:
     @staticmethod
     def _wrapped(game: str) -> gymnasium.Env:
         wrappers = gymnasium.wrappers
-        environment = wrappers.RecordEpisodeStatistics(gymnasium.make(f"{game}-v4"))
+        environment: gymnasium.Env = wrappers.RecordEpisodeStatistics(gymnasium.make(f"{game}-v4"))
         environment = wrappers.NormalizeObservation(wrappers.ClipAction(environment))
         space = environment.observation_space
         environment = wrappers.TransformObservation(environment, lambda seen: np.clip(seen, -10, 10), space)
         environment = wrappers.NormalizeReward(environment, gamma=GAMMA)
-        return wrappers.TransformReward(environment, lambda reward: np.clip(reward, -10, 10))
+        return wrappers.TransformReward(environment, lambda reward: np.clip(float(reward), -10, 10))
 
     @staticmethod
     def _network(inputs: int, outputs: int, gain: float) -> nn.Sequential:
@@ -205,10 +204,10 @@ class Suite:
         name = next(name for name in choices("exp") if name.replace("_", "") == f"ppo{game.lower()}")
         common = [f"exp={name}", f"optim={optim}", "scale=paper", "evaluation.every=100000", "checkpoint.every=100000"]
         configs = [compose([*common, f"seed={seed}", f"launch.seeds_per_process={seeds}"])[0] for seed in range(seeds)]
-        require_elementwise(configs)
+        require_stackable(configs)
         directories = [RunDirectory.open_or_create(folder, config) for config in configs]
         part = Part(micro_batch=configs[0].global_batch_size)
-        self.task: Any = tasks.build(configs[0], part, range(seeds))
+        self.task = cast(Any, tasks.build(configs[0], part, range(seeds)))  # its inner calls are watched
         members = list(zip(configs, directories, strict=True))
         self.run, self.seeds = Run(configs[0], directories[0], self.task, part, members[1:]), seeds
         self.run.resume()
@@ -217,7 +216,7 @@ class Suite:
 
     def train(self, rollouts: int) -> None:
         with Interruption() as interruption:
-            self.run.perform(interruption, until=self.run.update + rollouts * self.run.task.updates_per_epoch)
+            self.run.perform(interruption, until=self.run.update + rollouts * self.task.updates_per_epoch)
 
     def watch_all(self) -> None:
         """From now on the stopwatch tells `PARTS` apart; that costs about a microsecond a call."""

@@ -91,7 +91,7 @@ def trained(directory: RunDirectory, row: int) -> tuple[RunConfig, dict[str, Any
 
 
 def rows_of(state: dict[str, Any]) -> int:
-    """How many runs trained as one batch; the parameters of one alone have no dimension for that."""
+    """Return how many runs trained as one batch; the parameters of one alone have no dimension for that."""
     log_std = state["module"]["log_std"]
     return len(log_std) if log_std.ndim == 2 else 1
 
@@ -170,7 +170,9 @@ def write(frames: list[np.ndarray], path: Path, rate: float) -> None:
 
     stride = math.ceil(rate / MOST_FRAMES_A_SECOND)
     path.parent.mkdir(parents=True, exist_ok=True)
-    how = {"duration": 1000 * stride / rate, "loop": 0} if path.suffix == ".gif" else {"fps": rate / stride}
+    how: dict[str, Any] = {"fps": rate / stride}
+    if path.suffix == ".gif":
+        how = {"duration": 1000 * stride / rate, "loop": 0}
     imageio.imwrite(path, np.stack(frames[::stride]), **how)
 
 

@@ -176,7 +176,7 @@ def _require_room(scratch: Path) -> None:
 
 
 def _output_of(command: list[str]) -> str:
-    """What `command` printed. KernelUnavailable with its first error where it fails."""
+    """Return what `command` printed. Raises KernelUnavailable with its first error where it fails."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS_TO_COMPILE
@@ -246,7 +246,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def cpu_model() -> str:
-    """What decides which instructions `-march=native` may use: the model and features of this machine's CPU."""
+    """Return what decides which instructions `-march=native` may use: the model and features of this machine's CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:

@@ -136,7 +136,7 @@ class Table:
         self._elements = first
 
     def sum_of_squares(self) -> float:
-        """Of all gradients, in double precision and in an order that does not depend on the threads."""
+        """Sum the squares of all gradients, in double precision and in an order that does not depend on the threads."""
         return self._sum_of_squares(self._entries, self._grads, self._count, self._threads())
 
     def step(self, hyper: Hyperparameters, scale: float) -> None:

@@ -127,7 +127,7 @@ class Launcher:
         torch.autograd.graph.increment_version([slot.param for slot in slots])
 
     def launches(self, slots: Sequence[Slot], arguments: tuple[Any, ...], stochastic: bool) -> list[Launch]:
-        """What a step of `slots` runs; `arguments` as `prepare_arguments` makes them."""
+        """Return what a step of `slots` runs; `arguments` as `prepare_arguments` makes them."""
         parts: defaultdict[tuple[torch.dtype, torch.dtype], list[Slot]] = defaultdict(list)
         for slot in slots:
             parts[slot.param.dtype, slot.exp_avg.dtype].append(slot)
@@ -157,7 +157,7 @@ class Launcher:
 
 
 class _Table:
-    """What the kernels need on the device to step tensors of one pair of types; `gpu_triton` has the rows."""
+    """Holds what the kernels need on the device to step tensors of one pair of types; `gpu_triton` has the rows."""
 
     def __init__(
         self, contents: list[int], stream: int, dtypes: tuple[torch.dtype, torch.dtype], device: torch.device
@@ -253,7 +253,8 @@ def prepare_arguments(
 
 
 def _options(num_warps: int, max_registers: int | None = None) -> dict[str, Any]:
-    """How Triton compiles a kernel: operation by operation as IEEE has it, so that the bits are always the same."""
+    """Return the options that make Triton compile operation by operation as IEEE has it, so that the bits are always
+    the same."""
     options = {"num_warps": num_warps, "enable_fp_fusion": False}
     if max_registers is not None and torch.version.hip is None:
         options["maxnreg"] = max_registers

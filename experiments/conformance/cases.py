@@ -135,7 +135,7 @@ CASES = (
 
 
 def minimal(case: Case) -> Case:
-    """What `case` is about on one or two scalars that start at 1, in a few steps."""
+    """Reduce `case` to what it is about, on one or two scalars that start at 1, in a few steps."""
     scalar = () if "0-dim" in case.name else (1,)
     changes: dict[str, Any] = {"shapes": ((scalar,),), "steps": 3, "scalar": True, "rate": lambda step: 1.0}
     settings = {**case.hyper, "lr": 0.1}

@@ -1,4 +1,5 @@
-"""What any optimizer owes its user, whatever its update: each check steps it and raises `Fault` where it breaks one."""
+"""Check what any optimizer owes its user, whatever its update: each check steps it and raises `Fault` where it breaks
+one."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ Layout = Callable[[Tensor], Tensor]
 
 
 class Fault(Exception):
-    """What the optimizer did wrong, in words."""
+    """Says what the optimizer did wrong."""
 
 
 class NotApplicable(Exception):
@@ -325,7 +326,7 @@ def _gap(first: Sequence[Tensor], second: Sequence[Tensor]) -> str:
 
 
 def _change(found: Tensor | None, given: Tensor | None) -> str:
-    """What became of a gradient, in words."""
+    """Say what became of a gradient, in words."""
     if found is None or given is None:
         return "empty" if found is None else "filled"
     if torch.equal(found, -given):

@@ -132,7 +132,7 @@ def _words(report: Report, case: Case, device: str) -> list[str]:
 
 
 def _broken_promises(implementation: Implementation, device: str) -> list[Finding]:
-    """What the checks that need no reference find, and the precision of its states for bf16 parameters."""
+    """Return what the checks that need no reference find, and the precision of its states for bf16 parameters."""
     build = implementation.optimizer
     if build is None:
         return []

@@ -1,4 +1,4 @@
-"""What an implementation does differently, in words: the fewest known departures that reproduce its updates."""
+"""Say what an implementation does differently: the fewest known departures that reproduce its updates."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class TorchStepper:
 
 @dataclass(frozen=True)
 class TorchAdan:
-    """How a torch Adan is imported, called and given the reference's hyper-parameters."""
+    """Says how a torch Adan is imported, called and given the reference's hyper-parameters."""
 
     imports: str
     call: str

@@ -23,7 +23,7 @@ from experiments.schema.errors import UserError
 
 @dataclass(frozen=True)
 class Variant:
-    """What `adan.Adan` may be asked for. One that `may_refuse` is tried on one parameter first."""
+    """Holds what `adan.Adan` may be asked for. One that `may_refuse` is tried on one parameter first."""
 
     options: Mapping[str, Any]
     may_refuse: bool = False

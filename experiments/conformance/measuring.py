@@ -1,4 +1,4 @@
-"""How far the updates of an implementation are from those of the reference.
+"""Measure how far the updates of an implementation are from those of the reference.
 
 The deviation of one step is the largest difference between the two updates (theta after minus theta before, taken in
 float64) over the largest update of the reference in that step. It is relative to the whole step, not to an element,
@@ -25,7 +25,7 @@ LEAVES = {"float64": 1e-6, "float32": 1e-4}
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one implementation did on one case. `missing` says why there is nothing to measure.
+    """Holds what one implementation did on one case. `missing` says why there is nothing to measure.
 
     `worst` is the largest deviation and `first` the first step that leaves the reference, with `off` of `elements`
     wrong in that step, `unmoved` of them at rest where the reference moves.

@@ -24,7 +24,7 @@ class Reproduction:
 
 
 def reproduce(implementation: Implementation, case: Case, device: str) -> Reproduction:
-    """What `case` is about, on one or two scalars."""
+    """Show by a small program what `case` is about, on one or two scalars."""
     small = minimal(case)
     truth = reference(small)
     for _, lr, restart, gradients in small.stream():
@@ -34,7 +34,7 @@ def reproduce(implementation: Implementation, case: Case, device: str) -> Reprod
 
 
 def reproduce_gradient(implementation: Implementation, case: Case, device: str) -> Reproduction:
-    """What becomes of `p.grad` in `case`."""
+    """Show by a small program what becomes of `p.grad` in `case`."""
     small = minimal(case)
     program = implementation.program(small, device).replace(PRINTS_PARAMETERS, PRINTS_GRADIENTS)
     *_, (_, _, _, last) = small.stream()
@@ -42,7 +42,7 @@ def reproduce_gradient(implementation: Implementation, case: Case, device: str) 
 
 
 def _printed(program: str) -> str:
-    """What a program prints, in ten digits, or the type and first line of what it raises."""
+    """Return what a program prints, in ten digits, or the type and first line of what it raises."""
     output = io.StringIO()
     try:
         with contextlib.redirect_stdout(output):

@@ -46,14 +46,14 @@ def load(config: DataConfig) -> DataSet:
 
 
 def missing(config: DataConfig) -> str | None:
-    """What the user must provide before `load`, here or of `text`, can work, in one sentence, or None. Fast; imports
-    no torch."""
+    """Say what the user must provide before `load`, here or of `text`, can work, in one sentence, or None. Fast;
+    imports no torch."""
     return text.missing(config) if config.name in text.SOURCES else _module(config).missing(config)
 
 
 def identity(config: DataConfig) -> dict[str, Any]:
-    """What `load`, here or of `text`, would read, by its contents: see `contents` and `record.same_data`. Imports no
-    torch.
+    """Identify what `load`, here or of `text`, would read, by its contents: see `contents` and `record.same_data`.
+    Imports no torch.
 
     Raises UserError when something is missing or cannot be read.
     """

@@ -43,7 +43,7 @@ def load(config: DataConfig) -> DataSet:
 
 
 def identity(config: DataConfig) -> dict[str, Any]:
-    """What `load` would read, by its contents; the archive is the known one, or is not read."""
+    """Identify what `load` would read, by its contents; the archive is the known one, or is not read."""
     if config.hub:
         return hub.identity(config)
     if _archive(Path(config.root or "")) is None:
@@ -52,7 +52,7 @@ def identity(config: DataConfig) -> dict[str, Any]:
 
 
 def missing(config: DataConfig) -> str | None:
-    """What is not there, or None."""
+    """Say what is not there, or return None."""
     if config.hub:
         return hub.missing(config)
     if not config.root:

@@ -1,4 +1,4 @@
-"""What data hold, in one digest that is known before a run begins: the same bytes under another roof are the same data.
+"""Put what data hold into one digest before a run begins: the same bytes under another roof are the same data.
 
 Of up to `ALL_UP_TO` bytes every one is read; of more the contents of `SAMPLED` files or rows of each split, evenly
 spaced, and the names and sizes of all. The digest of what was read once is kept in the cache (`data.cache`, else
@@ -114,8 +114,8 @@ def of_tables(tables: Sequence[Any], columns: Sequence[str], config: DataConfig)
 
 
 class Seen:
-    """What `stat` says of files: their `bytes` in all, the `newest` of their times in nanoseconds, and of everything
-    that would not be the same if one of them changed the SHA-256 `of_all`."""
+    """Sums up what `stat` says of files: their `bytes` in all, the `newest` of their times in nanoseconds, and in the
+    SHA-256 `of_all` everything that would not be the same if one of them changed."""
 
     def __init__(self) -> None:
         self.bytes = self.newest = 0

@@ -43,7 +43,7 @@ def load(config: DataConfig) -> DataSet:
 
 
 def missing(config: DataConfig) -> str | None:
-    """What of the folder is not there, or None. Looks at the top two levels only."""
+    """Say what of the folder is not there, or return None. Looks at the top two levels only."""
     root = Path(config.root or "")
     if not root.is_dir():
         return f"data.root={root} is not a directory"
@@ -55,7 +55,7 @@ def missing(config: DataConfig) -> str | None:
 
 
 def identity(config: DataConfig) -> dict[str, Any]:
-    """What `load` would read, by its contents."""
+    """Identify what `load` would read, by its contents."""
     data_set = load(config)
     splits = [(split.folder, split.paths) for split in (data_set.train, data_set.test) if isinstance(split, FileImages)]
     found = contents.of_files(splits, config)
@@ -72,7 +72,7 @@ def _classes(folder: Path) -> list[str]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds, sorted by name, but for what is no data."""
+    """Return what a folder holds, sorted by name, but for what is no data."""
     try:
         with os.scandir(folder) as entries:
             data = [entry for entry in entries if not is_hidden(entry.name)]

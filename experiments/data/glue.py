@@ -31,8 +31,8 @@ ENTAILMENT = ("entailment", "not_entailment")
 
 @dataclass(frozen=True)
 class GlueTask:
-    """How a task's files are read. `texts` and `label` are columns of the TSV files, by name or, where these have no
-    header, by number; `on_hub` are the columns of texts there. `classes` are the labels in the order of their
+    """Tells how a task's files are read. `texts` and `label` are columns of the TSV files, by name or, where these have
+    no header, by number; `on_hub` are the columns of texts there. `classes` are the labels in the order of their
     numbers on the hub; none for a regression, whose scores are 0 to `highest`. `metrics` are those of GLUE."""
 
     texts: tuple[Any, ...]
@@ -136,7 +136,8 @@ def load(config: DataConfig, name: str) -> GlueData:
 
 
 def identity(config: DataConfig, name: str) -> dict[str, Any]:
-    """What `load` would read, by its contents. Raises UserError when something is missing or cannot be read."""
+    """Identify what `load` would read, by its contents. Raises UserError when something is missing or cannot be
+    read."""
     if problem := missing(config, name):
         raise UserError(problem)
     if name == SENTIMENT:
@@ -151,8 +152,8 @@ def identity(config: DataConfig, name: str) -> dict[str, Any]:
 
 
 def missing(config: DataConfig, name: str) -> str | None:
-    """What the user must provide before `load` can work, in one sentence, or None. Raises UserError for another number
-    of classes than the task has."""
+    """Say what the user must provide before `load` can work, in one sentence, or None. Raises UserError for another
+    number of classes than the task has."""
     classes = len(task(name).classes) or 1
     if config.num_classes != classes:
         raise UserError(f"data.num_classes={config.num_classes}: {name} has {classes}")

@@ -61,7 +61,7 @@ def tables(config: DataConfig, configuration: str = "") -> Any:
 
 
 def identity(config: DataConfig) -> dict[str, Any]:
-    """What `load` would read, by its contents."""
+    """Identify what `load` would read, by its contents."""
     data_set = load(config)
     splits = [split for split in (data_set.train, data_set.test) if isinstance(split, TableImages)]
     features = splits[0].rows.features
@@ -86,7 +86,7 @@ def texts(rows: Any, column: str, where: str) -> Iterator[str]:
 
 
 def missing(config: DataConfig) -> str | None:
-    """What to install when the library is absent. The repository itself is only seen when it is loaded."""
+    """Say what to install when the library is absent. The repository itself is only seen when it is loaded."""
     if importlib.util.find_spec("datasets") is None:
         return f"data.hub={config.hub} needs the package datasets, which is not installed: pip install datasets"
     return None

@@ -18,12 +18,12 @@ def load(config: DataConfig) -> DataSet:
 
 
 def identity(config: DataConfig) -> dict[str, Any]:
-    """What `load` would read, by its contents."""
+    """Identify what `load` would read, by its contents."""
     return hub.identity(config) if config.hub else folder.identity(config)
 
 
 def missing(config: DataConfig) -> str | None:
-    """What is not there, or None."""
+    """Say what is not there, or return None."""
     if config.hub:
         return hub.missing(config)
     if not config.root:

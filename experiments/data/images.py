@@ -48,7 +48,7 @@ class Images(Protocol):
 
     @property
     def covers(self) -> str:
-        """What of the split its `content`, and so the manifest's digest, covers."""
+        """Say what of the split its `content`, and so the manifest's digest, covers."""
 
     def __len__(self) -> int: ...
 

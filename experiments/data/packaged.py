@@ -47,12 +47,12 @@ def digits(config: DataConfig) -> DataSet:
 
 
 def identity(config: DataConfig) -> dict[str, Any]:
-    """What `load` would read: the known file, or nothing."""
+    """Identify what `load` would read: the known file, or nothing."""
     return contents.identity(config.name, SOURCES[config.name], FILES[config.name][2], "bytes of the unpacked file")
 
 
 def missing(config: DataConfig) -> str | None:
-    """What to install when the package of `config.name` is absent, else None."""
+    """Say what to install when the package of `config.name` is absent, else None."""
     package = FILES[config.name][0]
     if importlib.util.find_spec(package) is None:
         name = PIP_NAMES.get(package, package)

@@ -39,7 +39,7 @@ def check(game: str, engine: str) -> None:
 
 
 def identity(game: str, engine: str) -> dict[str, str]:
-    """What of `game` and `engine` decides the numbers of a run, in names and versions. Loads no simulator."""
+    """Return what of `game` and `engine` decides the numbers of a run, in names and versions. Loads no simulator."""
     from experiments.environments import simulator
 
     return simulator.identity(game, engine)

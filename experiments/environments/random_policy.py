@@ -1,4 +1,4 @@
-"""What a policy that knows nothing gets: the zero of normalised returns."""
+"""Measure what a policy that knows nothing gets: the zero of normalised returns."""
 
 from __future__ import annotations
 

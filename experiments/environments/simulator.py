@@ -38,7 +38,8 @@ def versions() -> dict[str, str]:
 
 
 def identity(game: str, engine: str) -> dict[str, str]:
-    """What decides the numbers: engine and its version, versions of mujoco and gymnasium (models), environment."""
+    """Return what decides the numbers: engine and its version, versions of mujoco and gymnasium (models),
+    environment."""
     return {"engine": engine, "engine_version": version(engine), **versions(), "environment_id": f"{game}-v4"}
 
 

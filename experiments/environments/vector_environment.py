@@ -1,4 +1,4 @@
-"""What every engine offers: n rows of one game that step together and start anew in the step in which they end."""
+"""Every engine offers this: n rows of one game that step together and start anew in the step in which they end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Array = NDArray[Any]
 
 
 class Step(NamedTuple):
-    """What one step of n rows gave; o is the size of an observation. Arrays are not written again by later steps."""
+    """Holds what one step of n rows gave; o is the size of an observation. Arrays are not written again by later
+    steps."""
 
     observations: Array
     """[n, o] float64: what the next action answers; where an episode ended, the first of the next one."""
@@ -67,7 +68,7 @@ class VectorEnvironment(ABC):
 
     @property
     def identity(self) -> dict[str, str]:
-        """What decides the numbers: see `simulator.identity`."""
+        """Return what decides the numbers: see `simulator.identity`."""
         from experiments.environments import simulator
 
         return simulator.identity(self.game, self.engine)

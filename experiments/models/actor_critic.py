@@ -101,7 +101,7 @@ class StackedActorCritic(nn.Module):
         return self.log_std[:, None]
 
     def acting(self) -> Callable[[np.ndarray], np.ndarray]:
-        """As of `ActorCritic`: [S, n, observations] to [S, n, actions]."""
+        """Return a function of the means, as `ActorCritic` does: from [S, n, observations] to [S, n, actions]."""
         layers: list[Any] = [*self.hidden, self.mean]
         return _means([(layer.weight[:, 0], layer.bias[:, 0, None]) for layer in layers])
 
@@ -126,7 +126,7 @@ class StackedActorCritic(nn.Module):
         return [self._agent(seed) for seed in range(self.seeds)]
 
     def no_weight_decay(self) -> set[str]:
-        """What has one dimension in an agent of its own."""
+        """Name what has one dimension in an agent of its own."""
         return {"*.bias", "log_std"}
 
     @torch.no_grad()

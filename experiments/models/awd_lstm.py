@@ -22,8 +22,8 @@ DROPOUTS = ("dropout", "dropout_hidden", "dropout_input", "dropout_words", "weig
 
 
 class Output(NamedTuple):
-    """Of tokens [T, n]: `logits` [T, n, vocabulary]; the `carry` after the last; what the last layer gave, `raw` and
-    with `dropped` outputs [T, n, embedding]."""
+    """The model gives for tokens [T, n]: `logits` [T, n, vocabulary]; the `carry` after the last; what the last layer
+    gave, `raw` and with `dropped` outputs [T, n, embedding]."""
 
     logits: Tensor
     carry: Carry
@@ -75,12 +75,12 @@ class AWDLSTM(nn.Module):
         self.dropout_words, self.weight_drop = dropout_words, weight_drop
 
     def carry(self, columns: int) -> Carry:
-        """What nothing has been read before: zeros [1, columns, width] for outputs and cells of every layer."""
+        """Return the carry of a text's beginning: zeros [1, columns, width] for outputs and cells of every layer."""
         weight = self.embedding.weight
         return [(weight.new_zeros(1, columns, width), weight.new_zeros(1, columns, width)) for width in self.widths[1:]]
 
     def drop(self) -> Dropped:
-        """What drops out of the model itself, drawn from torch's global generator of the device."""
+        """Draw what drops out of the model itself from torch's global generator of the device."""
         weights = [layer.get_parameter("weight_hh") for layer in self.layers]
         return Dropped(
             _factors(self.embedding.weight[:, 0], self.dropout_words),

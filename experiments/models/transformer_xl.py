@@ -22,8 +22,8 @@ from experiments.schema.errors import UserError
 
 @dataclass(frozen=True)
 class Reading:
-    """How a segment is read: hidden states of `memory` tokens are kept for the next one; with `same_length` every token
-    sees just the `memory` tokens up to itself; distances beyond `clamp` count as `clamp` (0: none does)."""
+    """Tells how a segment is read: hidden states of `memory` tokens are kept for the next one; with `same_length` every
+    token sees just the `memory` tokens up to itself; distances beyond `clamp` count as `clamp` (0: none does)."""
 
     memory: int
     same_length: bool = False

@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from experiments.optimizers import catalogue  # noqa: F401  its import fills the registry
 from experiments.optimizers.facts import OptimizerInfo
 from experiments.optimizers.registry import info, names, register, resolve
 
@@ -58,8 +59,8 @@ def build(optim: dict[str, Any], module: nn.Module, rates: Sequence[float] = ())
 
 
 def describe(optimizer: Optimizer) -> dict[str, Any]:
-    """What ran, for the record: `name`, `class`, `library`, `version`, `implementation`, `kernel`, the SHA-256
-    of a library that was compiled on this machine (and `base` of SAM)."""
+    """Tell what ran, for the record: `name`, `class`, `library`, `version`, `implementation`, `kernel`, the SHA-256 of
+    a library that was compiled on this machine (and `base` of SAM)."""
     from experiments.optimizers.building import describe as describe_optimizer
 
     return describe_optimizer(optimizer)

@@ -1,4 +1,4 @@
-"""What is known about an optimizer, and the check of its hyper-parameters. No torch."""
+"""Describe an optimizer by facts, and check its hyper-parameters. No torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from numbers import Real
 from typing import Any
 
+from experiments.schema import paths
 from experiments.schema.errors import UserError, suggestion
+from experiments.schema.sources import read
 
 BYTES_PER_FLOAT = 4  # states are fp32 unless a run is fp64
 # The tensor whose floats per parameter `states` gives, where they depend on the shape.
@@ -80,6 +82,13 @@ class OptimizerInfo:
         if self.count_floats is not None:
             return self.count_floats({**self.defaults, **settings}, shape, name)
         return round(self.states_with(settings) * math.prod(shape))
+
+
+def defaults_of(name: str) -> dict[str, Any]:
+    """Read the hyper-parameters of `configs/optim/<name>.yaml`, lists as tuples. Raises UserError without that file."""
+    tree = read(paths.CONFIGS / "optim" / f"{name}.yaml")
+    held = {key: value for key, value in tree.items() if key not in ("name", "decay_bias_and_norm")}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in held.items()}
 
 
 def library_version(library: str) -> str:

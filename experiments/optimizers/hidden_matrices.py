@@ -6,9 +6,6 @@ from fnmatch import fnmatchcase
 
 from experiments.optimizers.facts import Shape
 
-# Wildcards over full names, for embeddings and output layers of timm's, torchvision's and Hugging Face's models.
-EMBEDDINGS_AND_HEADS = "*emb*, *wte.*, *wpe.*, *_table, head.*, *.head.*, heads.*, fc.*, *classifier*, *lm_head*"
-
 
 def is_hidden_matrix(shape: Shape, name: str, adamw_names: str) -> bool:
     """Whether Muon steps a parameter: it has two dimensions, and no wildcard of `adamw_names` matches its name."""

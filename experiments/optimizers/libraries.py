@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from experiments.optimizers.registry import info
+from experiments.schema.errors import UserError, suggestion
+
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
@@ -19,7 +22,6 @@ def adan(groups: Groups, *, state_dtype: str, **settings: Any) -> Optimizer:
     import torch
 
     from adan import Adan
-    from experiments.schema.errors import UserError, suggestion
 
     dtypes = {"float32": None, "bfloat16": torch.bfloat16}
     if state_dtype not in dtypes:
@@ -58,9 +60,7 @@ def sam(
     groups: Groups, *, base: str, base_settings: dict[str, Any], rho: float, adaptive: bool, **shared: Any
 ) -> Optimizer:
     """SAM around `base`; `shared` (lr, weight_decay) belongs to the base."""
-    from experiments.optimizers.registry import info  # the registry is made from these functions
     from experiments.optimizers.sam import SAM
-    from experiments.schema.errors import UserError
 
     if base == "sam":
         raise UserError("optim.base=sam: the base of SAM must be another optimizer")

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.optimizers.catalogue import CATALOGUE
 from experiments.optimizers.facts import OptimizerInfo
 from experiments.schema.announced import announced, load
 from experiments.schema.errors import UserError, suggestion
 
-_registered: dict[str, OptimizerInfo] = {}
+# Built-in ones, which `catalogue` enters when `experiments.optimizers` is imported, and registered ones.
+OPTIMIZERS: dict[str, OptimizerInfo] = {}
 
 
 def register(entry: OptimizerInfo) -> OptimizerInfo:
     """Make an optimizer known by its name. UserError where another one has that name already."""
-    if entry.name in names() and _registered.get(entry.name) != entry:
+    if entry.name in names() and OPTIMIZERS.get(entry.name) != entry:
         raise UserError(f"an optimizer named {entry.name!r} is registered already: choose another name")
-    _registered[entry.name] = entry
+    OPTIMIZERS[entry.name] = entry
     return entry
 
 
 def names() -> list[str]:
-    """Names of all optimizers: built in, registered, and announced by installed packages (not loaded yet)."""
-    return sorted({*CATALOGUE, *_registered, *announced()})
+    """Return the names of all optimizers: built in, registered, and announced by installed packages, not loaded yet."""
+    return sorted({*OPTIMIZERS, *announced()})
 
 
 def info(name: str) -> OptimizerInfo:
-    """The facts about `name`. UserError, with the nearest name, for an unknown one."""
-    entry = CATALOGUE.get(name) or _registered.get(name)
+    """Return the facts about `name`. Raises UserError, with the nearest name, for an unknown one."""
+    entry = OPTIMIZERS.get(name)
     if entry is None and name in announced():
         entry = load(name)
     if entry is None:

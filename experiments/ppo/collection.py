@@ -97,7 +97,7 @@ class Sampler:
         )
 
     def state(self) -> dict[str, Any]:
-        """What decides all later rollouts, beside the policies."""
+        """Return what decides all later rollouts, beside the policies."""
         return {
             "environment": self.environment.state(),
             "normalizer": self.normalizer.state(),
@@ -121,7 +121,7 @@ class Sampler:
         return torch.stack(drawn, dim=1)
 
     def _rewards(self, rewards: np.ndarray, terminated: np.ndarray) -> np.ndarray:
-        """As the learner sees them, [T, S, E]."""
+        """Return rewards as the learner sees them, [T, S, E]."""
         if self.config.normalise_rewards != "rewards":
             return rewards
         return np.stack([self.reward_normalizer.step(*pair) for pair in zip(rewards, terminated, strict=True)])

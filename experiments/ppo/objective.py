@@ -15,7 +15,7 @@ LOG_ROOT_TAU = 0.5 * math.log(2 * math.pi)
 
 
 class MiniBatch(NamedTuple):
-    """What was seen, done and expected in n steps of each seed: [S, n, size] or [S, n].
+    """Holds what was seen, done and expected in n steps of each seed: [S, n, size] or [S, n].
 
     Advantages are normalised already, where the recipe says so.
     """

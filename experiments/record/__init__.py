@@ -1,1 +1,1 @@
-"""What happened, kept so that it can be checked: events, provenance, seal, verify, trackers. Imports no torch."""
+"""Keep what happened so that it can be checked: events, provenance, seal, verify, trackers. Imports no torch."""

@@ -148,7 +148,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 
 def check_chain(path: Path) -> list[str]:
-    """What is wrong with a log, one sentence per event at fault (counted from 0); empty when it is whole."""
+    """Return what is wrong with a log, one sentence per event at fault (counted from 0); empty when it is whole."""
     return read_log(path.read_bytes()).problems
 
 

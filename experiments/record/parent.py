@@ -63,7 +63,7 @@ def find_parent(place: str, kinds: Collection[str]) -> Parent:
 
 
 def missing_weights(config: RunConfig) -> str | None:
-    """What to give where a run needs weights and has none, in one sentence, or None."""
+    """Say what to give where a run needs weights and has none, in one sentence, or None."""
     task = info(config.task)
     if not task.parents or config.inherited.weights:
         return None
@@ -74,7 +74,7 @@ def missing_weights(config: RunConfig) -> str | None:
 
 
 def newest_finished(kinds: Collection[str], **choices: Any) -> Parent | None:
-    """The run under `paths.RUNS` that was sealed last of those that are of a task of `kinds`, finished, not changed on
+    """Find the run under `paths.RUNS` that was sealed last of those that are of a task of `kinds`, finished, not changed on
     the command line, and whose records have the values of `choices`; None when there is none."""
     found: list[tuple[float, Path]] = []
     for run in _runs():

@@ -1,5 +1,5 @@
-"""What ran and on what: code, packages, hardware. Asked without importing torch, and free of names of people,
-hosts and folders, because records are committed.
+"""Find out what ran and on what: code, packages, hardware. It imports no torch, and leaves out names of people, hosts
+and folders, because records are committed.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ PARTIAL_RECORDS = "record.partial-*.json"
 
 @dataclass(frozen=True)
 class Publication:
-    """What became of it: the `record` that verifies and so stands for the run, the `folder` of the published copy (None
-    where there is none), and sentences that the user should read, mostly none."""
+    """Tells what became of a run: the `record` that verifies and so stands for the run, the `folder` of the published
+    copy (None where there is none), and sentences that the user should read, mostly none."""
 
     record: Path
     folder: Path | None

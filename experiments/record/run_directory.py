@@ -105,7 +105,7 @@ class RunDirectory:
         return tree
 
     def identity(self) -> Description | None:
-        """What the run's data were when it began, as data.json says; None for a run of code that kept none."""
+        """Return what the run's data were when it began, as data.json says; None for a run of code that kept none."""
         try:
             found = json.loads(self.data_path.read_bytes())
             if not isinstance(found, dict):
@@ -251,7 +251,7 @@ def _adopt(path: Path, config: RunConfig, data: Description | None) -> RunDirect
 
 
 def _known(directory: RunDirectory) -> Description | None:
-    """What is known of a run's data; nothing where its record is damaged."""
+    """Return what is known of a run's data; nothing where its record is damaged."""
     try:
         return directory.data()
     except UserError:
@@ -263,7 +263,7 @@ def _comparable(one: Description | None, other: Description | None) -> bool:
 
 
 def _sealed_config(directory: RunDirectory) -> dict[str, Any] | None:
-    """What config.json held, by the record of a finished run; None where there is no such record."""
+    """Return what config.json held, by the record of a finished run; None where there is no such record."""
     with suppress(UserError):
         record = directory.record()
         if record is not None and record["status"] == "finished":

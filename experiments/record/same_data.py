@@ -63,7 +63,7 @@ def with_what_was_loaded(identity: Description, manifest: Description) -> Descri
 
 
 def in_words(data: Description, other: Description, place: str | None) -> str:
-    """What tells these data from `other`; `place` is where they lie, as the user gave it."""
+    """Say what tells these data from `other`; `place` is where they lie, as the user gave it."""
     if "source" not in data:
         facts = [f"{key} {value}" for key, value in data.items() if other.get(key) != value]
         return f"{data.get('name', 'data')} ({', '.join(facts)})"

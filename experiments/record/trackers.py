@@ -28,7 +28,7 @@ ORPHAN_SECONDS = 600.0  # how long a mirror may go on sending when its run was k
 
 
 class Tracker(Protocol):
-    """What the loop tells a mirror. No method raises or blocks for long."""
+    """The loop tells a mirror of its events by these methods. No method raises or blocks for long."""
 
     def log(self, event: Mapping[str, Any]) -> None:
         """`event` has been appended to the event log."""

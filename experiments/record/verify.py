@@ -28,7 +28,8 @@ SHOWN = 120  # characters of an error: one that quotes a binary file quotes all 
 
 
 def verify(path: Path) -> list[str]:
-    """What is wrong with the record at `path`: a record.json, or the directory that holds it. Empty when it is good.
+    """Return what is wrong with the record at `path`: a record.json, or the directory that holds it. Empty when it is
+    good.
 
     A partial record is checked against that part of the event log which it sealed: its run may have gone on.
     """
@@ -80,7 +81,7 @@ def _check_digests(record: dict[str, Any], name: str) -> Iterator[str]:
 
 
 def _check_choices(record: dict[str, Any], name: str) -> Iterator[str]:
-    """What the record repeats of its configuration."""
+    """Check what the record repeats of its configuration."""
     config = record["config"]
     if record["config_digest"] != config_digest(config):
         yield f"{name}: config_digest is not that of its config"

@@ -13,7 +13,7 @@ from experiments.verdict.cells import runs_of
 from experiments.verdict.curves import on_track
 from experiments.verdict.judge import NOT_RUN, UNSTABLE, Verdict, judge
 from experiments.verdict.reported import Reported, find_reported, reported_for
-from experiments.verdict.statistics import Interval, compare, sample_sd
+from experiments.verdict.student_t import Interval, compare, sample_sd
 
 PAPER, MINI = "paper", "mini"
 SCALES = (PAPER, MINI)

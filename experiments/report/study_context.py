@@ -1,4 +1,4 @@
-"""What stands around the numbers of a study: how to read them, what would overturn them, how they came to be."""
+"""The text around the numbers of a study says how to read them, what would overturn them and how they came to be."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.report.study_results import ProtocolResult, StudyResult, arms, below_untuned
 from experiments.report.study_words import counted, estimate, games, listed, number, rate, reach, share
+from experiments.schema.studies import Stage
 from experiments.schema.typed import show
 from experiments.verdict import bootstrap
 from experiments.verdict.two_samples import detectable_probability
@@ -40,12 +41,11 @@ def rules(result: StudyResult) -> list[str]:
 
 
 def legend(result: StudyResult) -> list[str]:
-    """What every column means."""
+    """Explain every column."""
     first = result.protocols[0].stage
-    base = result.label(first.optims[0])
+    base, measure = result.label(first.optims[0]), result.study.measure or result.study.metric
     return [
-        "`mean` is the mean over seeds of the return at the last evaluation (the mean of 10 episodes on separate "
-        "environments, actions drawn from the policy), with Student's 95 % interval, of one arm by itself; `mean over "
+        f"`mean` is the mean over seeds of {measure}, with Student's 95 % interval, of one arm by itself; `mean over "
         "training` is the area under the evaluation curve over its length. A run without a finite return is left out "
         "of both.",
         "`interquartile mean` has the percentile interval of a stratified bootstrap with rliable, "
@@ -60,7 +60,7 @@ def legend(result: StudyResult) -> list[str]:
 
 
 def overturning(result: StudyResult) -> list[str]:
-    """What this result does not cover, from its numbers where they say how much."""
+    """List what this result does not cover, from its numbers where they say how much."""
     lines = []
     for protocol in result.protocols:
         missing = [game for game in protocol.protocol.games if game.comparison is None]
@@ -87,22 +87,15 @@ def overturning(result: StudyResult) -> list[str]:
             rates = sorted(grid.lr) if isinstance(grid.lr, list) else []
             lines.append(
                 f"**A larger tuning budget.** Rates are chosen from {listed([rate(value) for value in rates])} on "
-                f"{counted(len(grid.seeds), 'seed')}, with runs of {length}; betas, Adam's epsilon, Adan's weight "
-                "decay and every setting of PPO are left as they are." + _limit(result, protocol)
+                f"{counted(len(grid.seeds), 'seed')}, with runs of {length}{_left_alone(grid)}."
+                + _limit(result, protocol)
             )
-    lines += [
-        "**The games.** The figure shows four games that no known source names. A claim about every game fails with "
-        "one; one about those four may stand with another four.",
-        "**The code base.** The code behind the figure is not public (sail-sg/Adan issue 51 asks for it). Tianshou's "
-        "example is the inferred source, from a second-hand quotation (`results/reported/ref_ppo_tianshou.yaml` holds "
-        "its numbers for Adam); CleanRL's is the better known. Advantages, normalisation and network differ.",
-        "**The settings.** Of the authors' settings, a rate of 3e-4 and no weight decay are known, second-hand; betas, "
-        "steps, seeds and the version of the simulator are not. The simulator here is newer than theirs; rules are "
-        "gymnasium's `-v4`.",
-        "**The measure.** What is judged is the return at the last evaluation. The figure may show returns during "
-        "training; `mean over training` and the curves tell whether that would change the order.",
-    ]
-    return lines
+    return lines + result.study.would_overturn
+
+
+def _left_alone(grid: Stage) -> str:
+    """Name what a grid of rates does not tune, where the study says so."""
+    return f"; {grid.left_alone} are left as they are" if grid.left_alone else ""
 
 
 def _limit(result: StudyResult, protocol: ProtocolResult) -> str:
@@ -115,18 +108,6 @@ def _limit(result: StudyResult, protocol: ProtocolResult) -> str:
             f"{number(fmean(own.values))} on other seeds)"
         )
     return f" The limit of this shows in {listed(shown)}." if shown else ""
-
-
-def commands(result: StudyResult) -> str:
-    """How to run the study again, from installation to verification."""
-    name = result.study.name
-    return (
-        f"    pip install -e '.[ppo,figures]'\n"
-        f"    mkdir -p runs && cp -r results/records/ppo_* runs/   # to go on from these, not to repeat them\n"
-        f"    python run.py table={name} scale=paper      # every run that is missing; can be stopped and taken up\n"
-        f"    python scripts/make_tables.py {name}        # this page, the tables and the figures\n"
-        f"    python scripts/verify.py results/records/ppo_*\n"
-    )
 
 
 def conditions(result: StudyResult) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from experiments.report import latex, markdown, study_context, study_layout
@@ -54,8 +55,7 @@ def page(result: StudyResult, figures: dict[str, list[Path]]) -> str:
         *_changes(study),
         "## What would overturn this\n",
         markdown.bullets(study_context.overturning(result)),
-        "## Run it again\n",
-        study_context.commands(result),
+        *_run_again(study),
         "## On what it ran\n",
         markdown.bullets(study_context.conditions(result)),
     ]
@@ -112,7 +112,7 @@ def _grids(result: StudyResult, protocol: ProtocolResult) -> list[tuple[str, Any
 
 
 def _design(result: StudyResult, protocol: ProtocolResult) -> str:
-    """What was laid out for one protocol, whatever has been run of it."""
+    """Describe what was laid out for one protocol, whatever has been run of it."""
     stage = protocol.stage
     rates = "each optimizer's learning rate is the recipe's own"
     if isinstance(stage.lr, str):
@@ -144,7 +144,7 @@ def _curve_over_rates(result: StudyResult, protocol: ProtocolResult) -> list[str
 
 
 def _replication(result: StudyResult, first: Protocol, other: Protocol) -> list[str]:
-    """What other seeds showed of the games that were repeated, beside what the first had."""
+    """Show what other seeds gave of the games that were repeated, beside what the first had."""
     parts = [
         f"### Replication: {other.stage.title}\n",
         f"The same on {seeds(other.stage.seeds)}: one test for each game repeated, which changes no verdict above.\n",
@@ -177,7 +177,7 @@ def _agreement(before: Game, again: Game) -> str:
 
 
 def _changes(study: Study) -> list[str]:
-    """What was changed after results had been seen."""
+    """List what was changed after results had been seen."""
     if not study.changes:
         return []
     return [
@@ -185,6 +185,11 @@ def _changes(study: Study) -> list[str]:
         "A rule that is changed when results are known can be changed until they please. So all of these are here.\n",
         markdown.bullets(study.changes),
     ]
+
+
+def _run_again(study: Study) -> list[str]:
+    """Print the study's own commands, from installation to verification."""
+    return ["## Run it again\n", indent(study.run_again, "    ")] if study.run_again else []
 
 
 def _images(result: StudyResult, protocol: ProtocolResult, files: Sequence[Path]) -> list[str]:
@@ -196,7 +201,7 @@ def _images(result: StudyResult, protocol: ProtocolResult, files: Sequence[Path]
 
 
 def _remarks(result: StudyResult, protocol: ProtocolResult) -> list[str]:
-    """What a reader of one protocol's table must know: runs that failed, rates at the edge of the grid."""
+    """List what a reader of one protocol's table must know: runs that failed, rates at the edge of the grid."""
     lines = []
     both = [(game, arm) for game in protocol.protocol.games for arm in arms(game)]
     for game, arm in both:
@@ -211,7 +216,7 @@ def _remarks(result: StudyResult, protocol: ProtocolResult) -> list[str]:
 
 
 def _beside_the_source(result: StudyResult, protocol: ProtocolResult) -> list[str]:
-    """What runs of the recipe's source reached with the first optimizer, where it says so, and ours."""
+    """Set what runs of the recipe's source reached with the first optimizer, where it says so, and ours."""
     if not protocol.stage.reported:
         return []
     numbers, where, lines = load_reported(), f"configs/table/{result.study.name}.yaml", []
@@ -229,7 +234,7 @@ def _beside_the_source(result: StudyResult, protocol: ProtocolResult) -> list[st
 
 
 def _of_the_grid(result: StudyResult, protocol: ProtocolResult) -> list[str]:
-    """What to know of the rates chosen for one protocol: those at an edge, those that failed."""
+    """List what to know of the rates chosen for one protocol: those at an edge, those that failed."""
     lines, edges, failed, without = [], [], [], []
     for game in protocol.protocol.games:
         for arm in arms(game):

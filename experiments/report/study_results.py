@@ -45,7 +45,7 @@ class StudyResult:
     random_policy: dict[str, float]
 
     def label(self, optim: str) -> str:
-        """How an optimizer is called in print."""
+        """Return what an optimizer is called in print."""
         return self.study.labels.get(optim, optim)
 
 

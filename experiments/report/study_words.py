@@ -11,7 +11,7 @@ from experiments.verdict.across_games import Band
 from experiments.verdict.arm_summary import Estimate
 from experiments.verdict.claims import BETTER, NO_DIFFERENCE, OPEN, UNFINISHED, WORSE, Game, Protocol
 from experiments.verdict.judge import NOT_RUN
-from experiments.verdict.statistics import Interval
+from experiments.verdict.student_t import Interval
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -127,7 +127,7 @@ def quotation(result: StudyResult) -> str:
 
 
 def finding(protocol: ProtocolResult) -> str:
-    """What was found under one protocol that has games judged, in one sentence."""
+    """Say what was found under one protocol that has games judged, in one sentence."""
     judged = protocol.protocol
     said = [
         f"P was {listed([_probability(game) for game in found])} ({what})"
@@ -141,7 +141,7 @@ def finding(protocol: ProtocolResult) -> str:
 
 
 def replicated(other: Protocol) -> str:
-    """What a replication showed, as a sentence."""
+    """Say what a replication showed, as a sentence."""
     found = [f"{_probability(game)}, p {p_equals(game.comparison.p)}" for game in other.judged if game.comparison]
     return f"A replication on fresh seeds ({seeds(other.stage.seeds)}) gave P = {listed(found)}."
 
@@ -168,7 +168,7 @@ def verdict_line(protocol: ProtocolResult) -> str:
 
 
 def reach(protocol: ProtocolResult) -> str:
-    """How far a verdict reaches: `two of eight games judged`."""
+    """Say how far a verdict reaches: `two of eight games judged`."""
     judged, total = len(protocol.protocol.judged), len(protocol.protocol.games)
     if judged == total:
         return f"all {counted(total, 'game')} judged" if total > 1 else "the one game judged"

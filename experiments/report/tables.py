@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report import csv, latex, markdown, search_page, study
+from experiments.report import latex, markdown, search_page, study, table_csv
 from experiments.report.collect import (
     MINI,
     PAPER,
@@ -86,7 +86,7 @@ def _write(
     texts = {
         "md": _markdown(table, by_scale, lines, curves),
         "tex": _latex(table, by_scale, lines),
-        "csv": csv.long(table, [result for scale in SCALES for result in by_scale[scale]]),
+        "csv": table_csv.long(table, [result for scale in SCALES for result in by_scale[scale]]),
     }
     for suffix, text in texts.items():
         (folder / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")
@@ -131,7 +131,7 @@ def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence
 
 
 def _expected(table: Table) -> str:
-    """How a cell is judged, and how many verdicts of a whole table would be wrong by chance."""
+    """Say how a cell is judged, and how many verdicts of a whole table would be wrong by chance."""
     cells = len(table.cells)
     seeds = f"{len(table.seeds)} planned seeds (fewer: an early look)" if table.seeds else "all its seeds"
     return (

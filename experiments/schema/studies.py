@@ -24,7 +24,8 @@ class Stage:
     each experiment and optimizer. `epochs` are nominal, as on the command line; `title` goes on after "with".
     `reported` has the id of a number in `results/reported` that the source of the recipe gives for the first optimizer,
     by experiment. `replicates` names a judged stage that this one repeats on other seeds: it is told beside that stage
-    and judges no claim. `remarks` are what a reader of its numbers must know.
+    and judges no claim. `remarks` are what a reader of its numbers must know, `left_alone` what a grid of rates does
+    not tune.
     """
 
     name: str
@@ -38,12 +39,16 @@ class Stage:
     reported: dict[str, str] = field(default_factory=dict)
     replicates: str = ""
     remarks: list[str] = field(default_factory=list)
+    left_alone: str = ""
 
 
 @dataclass(frozen=True)
 class Study:
     """`metric` is what its stages are judged by, `claim` what they test, as the end of a sentence; `labels` is how
-    optimizers are called in print. `changes` tells every change of a rule that was made after results had been seen."""
+    optimizers are called in print. `changes` tells every change of a rule that was made after results had been seen.
+
+    `measure` says in words what `metric` is, `would_overturn` what a result does not cover beyond what its numbers
+    say, `run_again` the commands that repeat the study."""
 
     name: str
     title: str
@@ -52,6 +57,9 @@ class Study:
     claim: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
+    measure: str = ""
+    would_overturn: list[str] = field(default_factory=list)
+    run_again: str = ""
 
     def stage(self, name: str) -> Stage:
         """The stage of that name. Raises UserError with the nearest name."""

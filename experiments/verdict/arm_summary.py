@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.verdict import bootstrap
 from experiments.verdict.arms import Arm, read_curves
-from experiments.verdict.statistics import Interval
+from experiments.verdict.student_t import Interval
 from experiments.verdict.two_samples import mean_interval
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.verdict.statistics import LEVEL
+from experiments.verdict.student_t import LEVEL
 
 Array = NDArray[Any]
 

@@ -13,7 +13,7 @@ from experiments.schema.studies import Stage, Study
 from experiments.verdict.arms import Arm, make_arm
 from experiments.verdict.equal_data import of_equal_data
 from experiments.verdict.judge import NOT_RUN
-from experiments.verdict.statistics import LEVEL
+from experiments.verdict.student_t import LEVEL
 from experiments.verdict.today import of_today
 from experiments.verdict.tuning import Choice, choose_rate
 from experiments.verdict.two_samples import TwoSamples, compare, holm
@@ -88,7 +88,8 @@ class Protocol:
 
     @property
     def level(self) -> float:
-        """Of the intervals beside its verdicts: 95 % for all its planned games together (Bonferroni)."""
+        """Return the level of the intervals beside its verdicts: 95 % for all its planned games together
+        (Bonferroni)."""
         return corrected_level(len(self.games))
 
 

@@ -49,7 +49,7 @@ COMPARED = (
 
 @dataclass(frozen=True)
 class Axis:
-    """What a curve's rows count, and the number that is printed for the first."""
+    """Says what a curve's rows count, and the number that is printed for the first."""
 
     unit: str
     first: int

@@ -49,7 +49,7 @@ def set_aside(left: Sequence[dict[str, Any]], judged: Sequence[dict[str, Any]]) 
 
 
 def _ended(group: Sequence[dict[str, Any]]) -> int:
-    """How many seeds have ended, well or badly."""
+    """Say how many seeds have ended, well or badly."""
     return len({record["seed"] for record in group if record["status"] in ("finished", "diverged")})
 
 

@@ -1,4 +1,4 @@
-"""How often the verdicts err, by simulation with the very functions that judge: cells, and claims over games."""
+"""Simulate how often the verdicts err, with the very functions that judge: cells, and claims over games."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from experiments.verdict.claims import OPEN, REFUTED, SIGNIFICANT, SUPPORTED, cl
 from experiments.verdict.judge import BETTER, INCONCLUSIVE, REPRODUCED, WORSE, kind_of
 from experiments.verdict.reported import Reported
 from experiments.verdict.spread import Sourced, spread_of
-from experiments.verdict.statistics import compare
+from experiments.verdict.student_t import compare
 from experiments.verdict.two_samples import compare as rank_test
 from experiments.verdict.two_samples import mann_whitney
 

@@ -11,7 +11,7 @@ from experiments.verdict.equal_data import of_equal_data, set_aside
 from experiments.verdict.margins import Margin, margin_of
 from experiments.verdict.reported import Reported
 from experiments.verdict.spread import Spread, load_sourced, spread_of
-from experiments.verdict.statistics import Comparison, Interval, compare, deciding_n, most_reproduced
+from experiments.verdict.student_t import Comparison, Interval, compare, deciding_n, most_reproduced
 from experiments.verdict.today import is_of_today
 
 REPRODUCED = "reproduced"
@@ -28,10 +28,10 @@ EARLY_LOOK = "early look"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What can be said about one cell. Numbers are in the metric's unit; `interval` is that of `difference`
-    (ours - reported), `mean_interval` that of `mean`; all are None where nothing was compared. `runs` names the
-    records that were. `early`: not all planned seeds have ended, so that the verdict may change without anything
-    having changed but the number of seeds."""
+    """Says what can be said about one cell. Numbers are in the metric's unit; `interval` is that of `difference` (ours
+    - reported), `mean_interval` that of `mean`; all are None where nothing was compared. `runs` names the records that
+    were. `early`: not all planned seeds have ended, so that the verdict may change without anything having changed but
+    the number of seeds."""
 
     kind: str
     text: str

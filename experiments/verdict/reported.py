@@ -1,4 +1,4 @@
-"""What papers say: the reported numbers of `results/reported/<table>.yaml`, each with its source."""
+"""Read what papers say: the reported numbers of `results/reported/<table>.yaml`, each with its source."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Reported:
 
     @property
     def doubt(self) -> str:
-        """What is doubtful about this number, in one sentence; empty when nothing is."""
+        """Say what is doubtful about this number, in one sentence; empty when nothing is."""
         return f"the reported number is in doubt: {self.note}" if self.doubtful else ""
 
 
@@ -80,7 +80,7 @@ def reported_for(numbers: dict[str, Reported], cell: Cell, table: str) -> Report
 
 
 def load_disagreements(table: str) -> list[str]:
-    """What the sources of one table (`t4`) disagree about, as its file of reported numbers lists it."""
+    """Return what the sources of one table (`t4`) disagree about, as its file of reported numbers lists it."""
     path = inputs.folder("reported") / f"{table}.yaml"
     if not path.is_file():
         return []

@@ -1,4 +1,5 @@
-"""What a search (`experiments.schema.searches`) found: one value for every combination, and the best of them."""
+"""Work out what a search (`experiments.schema.searches`) found: one value for every combination, and the best of
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How far single runs of one recipe lie apart when only the seed changes: by our own runs, or by a sourced spread."""
+"""Estimate how far single runs of one recipe lie apart when only the seed changes: by our own runs, or by a sourced
+spread."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from experiments.schema import paths
 from experiments.schema.errors import UserError
 from experiments.verdict import inputs
-from experiments.verdict.statistics import sample_sd
+from experiments.verdict.student_t import sample_sd
 
 OWN_FROM = 3  # seeds from which on our own spread is used
 WIDENED = 2.0

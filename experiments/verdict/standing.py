@@ -1,4 +1,4 @@
-"""How a run stands against the other optimizers run at the same setting, where the paper is no measure."""
+"""Tell how a run stands against the other optimizers run at the same setting, where the paper is no measure."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Place:
 
 
 def setting(record: dict[str, Any]) -> tuple[Any, ...]:
-    """What two runs must share to be compared: experiment, recipe, scale, nominal and actual budget, batch size as
-    run (nominal ones differ where the optimizers' recipes do), data, and every command-line change that is not one
+    """Return what two runs must share to be compared: experiment, recipe, scale, nominal and actual budget, batch size
+    as run (nominal ones differ where the optimizers' recipes do), data, and every command-line change that is not one
     of the optimizer's own hyper-parameters."""
     config = record["config"]
     changes = [text for text in of_record.overrides(record) if not text.startswith(("optim.", "data="))]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import nctdtrinc, ndtr, ndtri, stdtrit
 
-from experiments.verdict.statistics import LEVEL, POWER, Interval, sample_sd
+from experiments.verdict.student_t import LEVEL, POWER, Interval, sample_sd
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from experiments.report import tables as report_tables
 from experiments.schema import paths
 from experiments.schema.errors import UserError
 from experiments.verdict import bootstrap
-from experiments.verdict.statistics import Interval
+from experiments.verdict.student_t import Interval
 
 ROOT = Path(__file__).resolve().parents[2]
 LOW, HIGH = [float(value) for value in range(1, 11)], [float(value) + 200.5 for value in range(10)]

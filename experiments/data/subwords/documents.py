@@ -50,7 +50,8 @@ def load(config: DataConfig) -> Documents:
 
 
 def identity(config: DataConfig) -> dict[str, Any]:
-    """What `load` would read, by its contents. Raises UserError when something is missing or cannot be read."""
+    """Identify what `load` would read, by its contents. Raises UserError when something is missing or cannot be
+    read."""
     if problem := missing(config):
         raise UserError(problem)
     if config.name == REVIEWS:
@@ -63,7 +64,7 @@ def identity(config: DataConfig) -> dict[str, Any]:
 
 
 def missing(config: DataConfig) -> str | None:
-    """What the user must provide before `load` can work, in one sentence, or None."""
+    """Say what the user must provide before `load` can work, in one sentence, or None."""
     if config.name == REVIEWS:
         return movie_reviews.missing(config)
     if config.hub:

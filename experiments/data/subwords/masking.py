@@ -12,7 +12,7 @@ from experiments.schema.task_sections import TextConfig
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """What masking must know: the ids of words, int64, those that are none, and of these `mask` and `padding`."""
+    """Holds what masking must know: the ids of words, int64, those that are none, and of these `mask` and `padding`."""
 
     words: np.ndarray
     special: tuple[int, ...]

@@ -38,12 +38,12 @@ def load(config: DataConfig) -> Corpus:
 
 
 def missing(config: DataConfig) -> str | None:
-    """What the user must provide before `load` can work, in one sentence, or None. Fast."""
+    """Say what the user must provide before `load` can work, in one sentence, or None. Fast."""
     return _module(config).missing(config)
 
 
 def identity(config: DataConfig) -> dict[str, Any]:
-    """What `load` would read, by its contents."""
+    """Identify what `load` would read, by its contents."""
     return _module(config).identity(config)
 
 

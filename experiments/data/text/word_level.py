@@ -22,7 +22,7 @@ from experiments.schema.errors import UserError
 
 @dataclass(frozen=True)
 class Published:
-    """What is known of a corpus. `files` are the names a split's file may have; `digests` are those of its lines,
+    """Holds what is known of a corpus. `files` are the names a split's file may have; `digests` are those of its lines,
     each written as `line`, by the function `hash`."""
 
     files: tuple[str, ...]
@@ -83,7 +83,8 @@ def load(config: DataConfig) -> Corpus:
 
 
 def identity(config: DataConfig) -> dict[str, Any]:
-    """What `load` would read, by its contents; of a corpus whose digests are all known, those: it is held to them."""
+    """Identify what `load` would read, by its contents; of a corpus whose digests are all known, those: it is held to
+    them."""
     known, files = CORPORA[config.name], [path for path in _files(config).values() if path is not None]
     source = _source(config)
     if known.digests.keys() == set(SPLITS):
@@ -98,7 +99,7 @@ def identity(config: DataConfig) -> dict[str, Any]:
 
 
 def missing(config: DataConfig) -> str | None:
-    """What is not there, or None."""
+    """Say what is not there, or return None."""
     known = CORPORA[config.name]
     if config.hub:
         return hub.missing(config)

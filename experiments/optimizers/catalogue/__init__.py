@@ -7,12 +7,14 @@ used here and why; `tests/optimizers` holds each to a float64 reference of what 
 Versions behind the tables: the released runs used timm 0.6.1's optimizer factory; baselines of Table 3 come from the
 AdaBelief authors' code and its relatives.
 
-One module a family; `python run.py --optimizers` prints them all.
+One module a family. Importing this package enters them into the registry; `python run.py --optimizers` prints them all.
+Hyper-parameters and their defaults stand in `configs/optim`, which `optim=` composes from.
 """
 
 from __future__ import annotations
 
 from experiments.optimizers.catalogue import adam, adam_variants, adan, momentum, second_moment
+from experiments.optimizers.registry import OPTIMIZERS
 
-FAMILIES = (adan, momentum, second_moment, adam, adam_variants)
-CATALOGUE = {entry.name: entry for family in FAMILIES for entry in family.ENTRIES}
+for family in (adan, momentum, second_moment, adam, adam_variants):
+    OPTIMIZERS.update({entry.name: entry for entry in family.ENTRIES})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.optimizers import libraries
-from experiments.optimizers.facts import OptimizerInfo
+from experiments.optimizers.facts import OptimizerInfo, defaults_of
 
 ENTRIES = [
     OptimizerInfo(
@@ -12,13 +12,7 @@ ENTRIES = [
         states=2,
         elementwise=True,
         paper="Kingma and Ba, arXiv 1412.6980",
-        defaults={
-            "lr": 1e-3,
-            "betas": (0.9, 0.999),
-            "eps": 1e-8,
-            "weight_decay": 0.0,
-            "decoupled_weight_decay": False,
-        },
+        defaults=defaults_of("adam"),
         build=libraries.adam,
         differences=(
             "Weight decay, which the paper does not have, is coupled (added to the gradient, L2) unless "
@@ -31,7 +25,7 @@ ENTRIES = [
         states=2,
         elementwise=True,
         paper="Loshchilov and Hutter, arXiv 1711.05101",
-        defaults={"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
+        defaults=defaults_of("adamw"),
         build=libraries.adamw,
         differences="Decay is lr * weight_decay * theta with the scheduled lr; the paper has its own factor.",
     ),
@@ -41,13 +35,7 @@ ENTRIES = [
         states=3,
         elementwise=True,
         paper="Reddi, Kale and Kumar, arXiv 1904.09237, Algorithm 2",
-        defaults={
-            "lr": 1e-3,
-            "betas": (0.9, 0.999),
-            "eps": 1e-8,
-            "weight_decay": 0.0,
-            "bias_correction": True,
-        },
+        defaults=defaults_of("amsgrad"),
         build=libraries.amsgrad,
         differences=(
             "torch's Adam with amsgrad: the maximum is of the raw second moments and is corrected afterwards, like the "
@@ -62,14 +50,7 @@ ENTRIES = [
         states=2,
         elementwise=True,
         paper="Dozat 2016, 'Incorporating Nesterov momentum into Adam'",
-        defaults={
-            "lr": 2e-3,
-            "betas": (0.9, 0.999),
-            "eps": 1e-8,
-            "weight_decay": 0.0,
-            "momentum_decay": 4e-3,
-            "decoupled_weight_decay": False,
-        },
+        defaults=defaults_of("nadam"),
         build=libraries.nadam,
         differences=(
             "The momentum schedule mu_t enters the look-ahead but m decays with the constant beta1, as in all "
@@ -83,7 +64,7 @@ ENTRIES = [
         states=2,
         elementwise=True,
         paper="Choi et al., arXiv 1910.05446, Table 1, decay as arXiv 1711.05101; MLCommons algorithmic-efficiency",
-        defaults={"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
+        defaults=defaults_of("nadamw"),
         build=libraries.nadamw,
         differences=(
             "The look-ahead beta1 m + (1 - beta1) g is corrected by 1 - beta1^t, as MLCommons does, without Dozat's "
@@ -97,13 +78,7 @@ ENTRIES = [
         states=2,
         elementwise=True,
         paper="Liu et al., arXiv 1908.03265",
-        defaults={
-            "lr": 1e-3,
-            "betas": (0.9, 0.999),
-            "eps": 1e-8,
-            "weight_decay": 0.0,
-            "decoupled_weight_decay": True,
-        },
+        defaults=defaults_of("radam"),
         build=libraries.radam,
         differences=(
             "Rectified where rho_t > 5, as in the authors' code ('more conservative'); the paper says 4, which changes "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.optimizers import libraries
-from experiments.optimizers.facts import OptimizerInfo
+from experiments.optimizers.facts import OptimizerInfo, defaults_of
 
 ENTRIES = [
     OptimizerInfo(
@@ -12,15 +12,7 @@ ENTRIES = [
         states=2,
         elementwise=True,
         paper="Luo et al., arXiv 1902.09843",
-        defaults={
-            "lr": 1e-3,
-            "betas": (0.9, 0.999),
-            "eps": 1e-8,
-            "weight_decay": 0.0,
-            "final_lr": 0.1,
-            "gamma": 1e-3,
-            "amsbound": False,
-        },
+        defaults=defaults_of("adabound"),
         build=libraries.adabound,
         differences=(
             "As the authors' code: bias correction and no 1/sqrt(t) (the paper's Algorithm 2 has it the other way), "
@@ -35,7 +27,7 @@ ENTRIES = [
         states=3,
         elementwise=True,
         paper="Ding et al., arXiv 1910.12249, Algorithm 1",
-        defaults={"lr": 1e-3, "betas": (0.9, 0.999, 0.999), "eps": 1e-8, "weight_decay": 0.0},
+        defaults=defaults_of("adamod"),
         build=libraries.adamod,
         differences=(
             "As the authors' code (lancopku/AdaMod): the rate that is averaged and bounded contains the correction "
@@ -52,14 +44,7 @@ ENTRIES = [
         states=3,
         elementwise=True,
         paper="Chen et al., arXiv 1806.06763, Algorithm 1",
-        defaults={
-            "lr": 0.1,
-            "betas": (0.9, 0.999),
-            "eps": 1e-8,
-            "weight_decay": 0.0,
-            "partial": 0.125,
-            "bias_correction": False,
-        },
+        defaults=defaults_of("padam"),
         build=libraries.padam,
         differences=(
             "Ours (padam.py): pytorch_optimizer's PAdam lacks the AMSGrad maximum. `partial` is the paper's p (the "
@@ -74,14 +59,7 @@ ENTRIES = [
         states=2,
         elementwise=True,
         paper="Zhuang et al., arXiv 2010.07468, Algorithm 2",
-        defaults={
-            "lr": 1e-3,
-            "betas": (0.9, 0.999),
-            "eps": 1e-16,
-            "weight_decay": 0.0,
-            "decoupled_weight_decay": True,
-            "rectify": False,
-        },
+        defaults=defaults_of("adabelief"),
         build=libraries.adabelief,
         differences=(
             "As the paper and its code: eps is added to s itself at every step (and again outside the root), and the "
@@ -96,13 +74,7 @@ ENTRIES = [
         states=2,
         elementwise=True,
         paper="Zaheer et al., NeurIPS 2018, 'Adaptive methods for nonconvex optimization', Algorithm 2",
-        defaults={
-            "lr": 1e-2,
-            "betas": (0.9, 0.999),
-            "eps": 1e-3,
-            "weight_decay": 0.0,
-            "initial_accumulator": 1e-6,
-        },
+        defaults=defaults_of("yogi"),
         build=libraries.yogi,
         differences=(
             "eps 1e-3 is the paper's. It advises to start the second moment at the squared gradients of a large batch; "
@@ -117,14 +89,7 @@ ENTRIES = [
         library="timm",
         states=2,
         paper="You et al., arXiv 1904.00962",
-        defaults={
-            "lr": 1e-3,
-            "betas": (0.9, 0.999),
-            "eps": 1e-6,
-            "weight_decay": 0.0,
-            "max_grad_norm": 1.0,
-            "always_adapt": False,
-        },
+        defaults=defaults_of("lamb"),
         build=libraries.lamb,
         differences=(
             "timm's is NVLAMB, which the released runs used: gradients are first scaled to a global norm of at most "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.optimizers import libraries
-from experiments.optimizers.facts import OptimizerInfo
+from experiments.optimizers.facts import OptimizerInfo, defaults_of
 
 ENTRIES = [
     OptimizerInfo(
@@ -12,16 +12,7 @@ ENTRIES = [
         states=4,
         elementwise=True,
         paper="Xie et al., arXiv 2208.06677, Algorithm 1",
-        defaults={
-            "lr": 1e-3,
-            "betas": (0.98, 0.92, 0.99),
-            "eps": 1e-8,
-            "weight_decay": 0.0,
-            "max_grad_norm": 0.0,
-            "no_prox": False,
-            "state_dtype": "float32",
-            "state_rounding": "stochastic",
-        },
+        defaults=defaults_of("adan"),
         build=libraries.adan,
         differences=(
             "Ours, with the numbers of the authors' code: moments start at zero and are bias-corrected (Algorithm 1 "

@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 
 from experiments.optimizers import libraries
-from experiments.optimizers.facts import OptimizerInfo, Settings, Shape
-from experiments.optimizers.hidden_matrices import EMBEDDINGS_AND_HEADS, is_hidden_matrix
+from experiments.optimizers.facts import OptimizerInfo, Settings, Shape, defaults_of
+from experiments.optimizers.hidden_matrices import is_hidden_matrix
+from experiments.optimizers.registry import info
 
 
 def _sam_states(settings: Settings) -> float:
     """The base's states, and the weights kept while the gradient is taken elsewhere."""
-    from experiments.optimizers.registry import info  # the registry is made from this catalogue
-
     return 1 + info(settings["base"]).states_with(settings["base_settings"])
 
 
 def _sam_floats(settings: Settings, shape: Shape, name: str) -> int:
-    from experiments.optimizers.registry import info
-
     return math.prod(shape) + info(settings["base"]).floats(settings["base_settings"], shape, name)
 
 
@@ -34,15 +31,7 @@ ENTRIES = [
         states=1,
         elementwise=True,
         paper="Polyak 1964 (nesterov: false); Sutskever et al. 2013 (nesterov: true)",
-        defaults={
-            "lr": 0.1,
-            "momentum": 0.9,
-            "nesterov": True,
-            "weight_decay": 0.0,
-            "asgd_after": 0,
-            "asgd_metric": "val_ppl",
-            "asgd_average": True,
-        },
+        defaults=defaults_of("sgd"),
         build=libraries.sgd,
         differences=(
             "torch's defaults are momentum 0 and no Nesterov; here they are those of timm's name 'sgd', which the "
@@ -58,14 +47,7 @@ ENTRIES = [
         library="experiments",
         states=2,
         paper="Foret et al., arXiv 2010.01412, eq. 2; adaptive: Kwon et al., arXiv 2102.11600",
-        defaults={
-            "lr": 0.1,
-            "rho": 0.05,
-            "adaptive": False,
-            "base": "sgd",
-            "base_settings": {},
-            "weight_decay": 0.0,
-        },
+        defaults=defaults_of("sam"),
         build=libraries.sam,
         differences=(
             "Ours (sam.py), around any registered base: the wrappers of libraries restore the weights by subtraction, "
@@ -80,15 +62,7 @@ ENTRIES = [
         library="timm",
         states=1,
         paper="You, Gitman and Ginsburg, arXiv 1708.03888, Algorithm 1",
-        defaults={
-            "lr": 1.0,
-            "momentum": 0.9,
-            "nesterov": False,
-            "weight_decay": 0.0,
-            "trust_coeff": 1e-3,
-            "eps": 1e-8,
-            "always_adapt": True,
-        },
+        defaults=defaults_of("lars"),
         build=libraries.lars,
         differences=(
             "timm's defaults are momentum 0, where the paper has 0.9, and no local rate for parameters without weight "
@@ -106,7 +80,7 @@ ENTRIES = [
         states=1,
         elementwise=True,
         paper="Chen et al., arXiv 2302.06675, Algorithm 2",
-        defaults={"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0},
+        defaults=defaults_of("lion"),
         build=libraries.lion,
         differences=(
             "None in the update: decoupled decay of lr * weight_decay * theta, as in the paper. Its authors advise a "
@@ -118,18 +92,7 @@ ENTRIES = [
         library="torch",
         states=1,
         paper="Jordan et al. 2024, kellerjordan.github.io/posts/muon; rate and decay: Liu et al., arXiv 2502.16982",
-        defaults={
-            "lr": 1e-3,
-            "weight_decay": 0.1,
-            "momentum": 0.95,
-            "nesterov": True,
-            "ns_steps": 5,
-            "adjust_lr": "match_rms_adamw",
-            "betas": (0.9, 0.999),
-            "eps": 1e-8,
-            "adamw_lr_ratio": 1.0,
-            "adamw_names": EMBEDDINGS_AND_HEADS,
-        },
+        defaults=defaults_of("muon"),
         build=libraries.muon,
         differences=(
             "torch's Muon for hidden matrices and torch's AdamW for the rest, in one object (muon.py). The rest is "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from experiments.optimizers import libraries
-from experiments.optimizers.facts import OptimizerInfo, Settings, Shape
+from experiments.optimizers.facts import OptimizerInfo, Settings, Shape, defaults_of
 
 
 def _adafactor_floats(settings: Settings, shape: Shape, name: str) -> int:
@@ -23,7 +23,7 @@ ENTRIES = [
         states=1,
         elementwise=True,
         paper="Duchi, Hazan and Singer, JMLR 2011, eq. 1 with the diagonal matrix",
-        defaults={"lr": 1e-2, "eps": 1e-10, "weight_decay": 0.0, "initial_accumulator_value": 0.0},
+        defaults=defaults_of("adagrad"),
         build=libraries.adagrad,
         differences=(
             "eps is the paper's delta, outside the root. torch's own decay of the rate is left to the schedule. "
@@ -36,7 +36,7 @@ ENTRIES = [
         states=2,
         elementwise=True,
         paper="Zeiler, arXiv 1212.5701, Algorithm 1",
-        defaults={"lr": 1.0, "rho": 0.95, "eps": 1e-6, "weight_decay": 0.0},
+        defaults=defaults_of("adadelta"),
         build=libraries.adadelta,
         differences=(
             "rho is the paper's 0.95 (section 4.1), torch's default 0.9. The paper has no rate: lr, a factor on its "
@@ -50,14 +50,7 @@ ENTRIES = [
         states=1,
         elementwise=True,
         paper="Tieleman and Hinton 2012, Coursera lecture 6e; centered: Graves, arXiv 1308.0850",
-        defaults={
-            "lr": 1e-3,
-            "alpha": 0.9,
-            "eps": 1e-8,
-            "weight_decay": 0.0,
-            "momentum": 0.0,
-            "centered": False,
-        },
+        defaults=defaults_of("rmsprop"),
         build=libraries.rmsprop,
         differences=(
             "alpha is the lecture's 0.9, torch's default 0.99; lr is that of Ruder's survey (arXiv 1609.04747), "
@@ -72,14 +65,7 @@ ENTRIES = [
         library="torch",
         states=2 / 1024,
         paper="Shazeer and Stern, arXiv 1804.04235, Algorithms 4 (matrices) and 5 (vectors)",
-        defaults={
-            "lr": 1e-2,
-            "beta2_decay": -0.8,
-            "eps1": 1e-18,
-            "eps2": 1e-3,
-            "clip_threshold": 1.0,
-            "weight_decay": 0.0,
-        },
+        defaults=defaults_of("adafactor"),
         build=libraries.adafactor,
         differences=(
             "The relative step of the paper, max(eps2, RMS(theta)) * min(lr, 1/sqrt(t)), with lr for its constant "

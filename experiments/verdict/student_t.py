@@ -85,7 +85,7 @@ def compare(
 
 
 def standard_error(sd: float, n: int, behind: int) -> float:
-    """Of a difference between means of `n` and of `behind` runs with one spread."""
+    """Return the standard error of a difference between means of `n` and of `behind` runs with one spread."""
     return sd * math.sqrt(1 / n + 1 / behind)
 
 

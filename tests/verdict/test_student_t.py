@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.verdict.statistics import Interval, compare, detectable, sample_sd
+from experiments.verdict.student_t import Interval, compare, detectable, sample_sd
 
 values = st.floats(0, 100).map(lambda value: round(value, 3))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.report.collect import Result
 from experiments.schema.tables import Table
-from experiments.verdict.statistics import Interval
+from experiments.verdict.student_t import Interval
 
 FIELDS = (
     "table",
