@@ -98,12 +98,11 @@ def _choose(choices: dict[str, Any], configs: Path) -> tuple[Experiment, str | N
         group: names.require(group, choices.get(group, default), COMMAND_LINE, configs)
         for group, default in {"exp": None, **DEFAULTS}.items()
     }
-    name, file = groups["exp"], f"configs/exp/{groups['exp']}.yaml"
-    tree = read(configs / "exp" / f"{name}.yaml")
-    experiment = choose(name, tree, choices.get("recipe"), groups["optim"], file)
+    experiment = choose(groups["exp"], choices.get("recipe"), groups["optim"], configs)
     variant = read(configs / "scale" / f"{groups['scale']}.yaml").get("variant")
     given = choices.get("data")
     data = given if given is not None else data_name(experiment, variant)
+    file = experiment.file_of(variant, "data") if variant else experiment.file_of("data")
     names.require("data", data, COMMAND_LINE if given is not None else file, configs)
     # An experiment's file is a book of recipes and may name another data set for each: `layers` reads those two.
     del groups["exp"]
