@@ -2,8 +2,8 @@
 
 An experiment that says `extends: NAME` holds only what is its own; `configs/exp/families/NAME.yaml` holds what it
 shares with others and is no experiment itself. The two merge by one rule: mappings merge, everything else (a number, a
-text, a list, null) is replaced by what the experiment says. Nothing can be taken away, so a family says only what holds
-for each of its experiments. A family extends nothing.
+text, a list, null) is replaced by what the experiment says. Nothing can be taken away: a family has nothing that one of
+its experiments lacks. A family extends nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REQUIRED = {
     "variant": {"data", "factors"},
 }
 OPTIONAL = {
-    "experiment": {"settings", "mini", "provenance", "recipe_key", "extends"},
+    "experiment": {"settings", "mini", "provenance", "disagreements", "recipe_key", "extends"},
     "recipe": {
         *UNITS,
         *("tables", "description", "lr_scaling", "settings", "budgets", "provenance", "optimizers", "disagreements"),

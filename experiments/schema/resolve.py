@@ -73,7 +73,7 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     config = to_config(_entries(stack, hyper_parameters))
     config.batch_per_device = min(config.batch_per_device, config.global_batch_size)
     config.provenance = dict(sorted(stack.provenance.items()))
-    sections = (experiment.recipe, experiment.entry or {})
+    sections = (experiment.recipe, experiment.entry or {}, experiment.tree)
     config.disagreements = [text for section in sections for text in section.get("disagreements") or []]
 
     changed = [key for key in values if get(as_the_recipe_says, key) != get(stack.tree, key) and _is_identity(key)]
