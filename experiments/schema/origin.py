@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from experiments.schema import paths
+from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
+from experiments.schema.experiment_file import choose
+from experiments.schema.layers import Stack, recipe_layers, variant_layers
+from experiments.schema.sources import read
 
 
 def origin(config: RunConfig, key: str) -> str:
@@ -14,4 +19,16 @@ def origin(config: RunConfig, key: str) -> str:
         return f"configs/{section}"
     if section in ("data", "optim") and fact is None:
         return f"configs/{section}/{config.data.name if section == 'data' else config.optim['name']}.yaml"
-    return f"configs/exp/{config.exp}.yaml"
+    return _file(config, key)
+
+
+def _file(config: RunConfig, key: str) -> str:
+    """The experiment's file or that of its family, by where the highest of their layers that has the value stands."""
+    experiment = choose(config.exp, config.recipe, config.optim["name"], paths.CONFIGS)
+    stack = Stack()
+    for layer in recipe_layers(experiment, budget_of(vars(config)), {}):
+        stack.add(layer)
+    if variant := read(paths.CONFIGS / "scale" / f"{config.scale}.yaml").get("variant"):
+        for layer in variant_layers(experiment, variant, stack):
+            stack.add(layer)
+    return stack.origins.get(key, experiment.file).partition(":")[0]

@@ -162,6 +162,22 @@ def test_origins_of_values(arguments, key, place):
     assert origin(composed(*arguments), key) == place
 
 
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("ppo.rollout_steps", "configs/exp/families/ppo.yaml"),
+        ("optim.lr", "configs/exp/families/ppo.yaml"),
+        ("schedule.epochs", "configs/exp/families/ppo.yaml"),
+        ("ppo.game", "configs/exp/ppo_ant.yaml"),
+        ("model.arguments.actions", "configs/exp/ppo_ant.yaml"),
+    ],
+)
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+def test_a_value_that_an_experiment_takes_from_its_family_has_that_origin(key, place, scale):
+    (config,) = compose(["exp=ppo_ant", f"scale={scale}"])
+    assert origin(config, key) == place
+
+
 @pytest.mark.parametrize(("epochs", "near"), [(200, 150), (1, 150), (299, 300), (1000, 300)])
 def test_the_nearest_budget_is_named(epochs, near):
     with pytest.raises(UserError, match=f"epochs={epochs} .command line.*150, 300; did you mean {near}"):
