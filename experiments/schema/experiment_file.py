@@ -92,7 +92,7 @@ def read_experiment(name: str, configs: Path = paths.CONFIGS) -> Tree:
     family = read(configs / "exp" / "families" / f"{family_name}.yaml")
     if "extends" in family:
         raise UserError(f"{_family_file(own)}: extends={family['extends']}: a family extends nothing")
-    _same_names(own, family, file)
+    _refuse_unknown_names(own, family, file)
     return _merged(family, own)
 
 
@@ -182,7 +182,7 @@ def _merged(family: Tree, own: Tree) -> Tree:
     return merged
 
 
-def _same_names(own: Tree, family: Tree, file: str) -> None:
+def _refuse_unknown_names(own: Tree, family: Tree, file: str) -> None:
     """Refuse the recipe or the optimizer that an experiment changes, and does not define, where its family has none."""
     recipes = family.get("recipes") or {}
     for name, recipe in (own.get("recipes") or {}).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from experiments.schema import paths
 from experiments.schema.budget import budget_of
 from experiments.schema.config import RunConfig
+from experiments.schema.errors import UserError
 from experiments.schema.experiment_file import choose
 from experiments.schema.layers import Stack, recipe_layers, variant_layers
 from experiments.schema.sources import read
@@ -19,7 +20,10 @@ def origin(config: RunConfig, key: str) -> str:
         return f"configs/{section}"
     if section in ("data", "optim") and fact is None:
         return f"configs/{section}/{config.data.name if section == 'data' else config.optim['name']}.yaml"
-    return _file(config, key)
+    try:
+        return _file(config, key)
+    except UserError:  # it was composed from other files than those that are here today
+        return f"configs/exp/{config.exp}.yaml"
 
 
 def _file(config: RunConfig, key: str) -> str:

@@ -154,7 +154,7 @@ def test_what_is_checked_for_pairs_is_what_is_dealt_in_pairs(augmentation):
         (["data.image_size=30"], "data.image_size", "command line"),
         ([], "optim.name", "configs/optim/adan.yaml"),
         ([], "optim.lr", "configs/exp/vit_small.yaml"),
-        ([], "batch_size", "configs/exp/vit_small.yaml"),
+        ([], "batch_size", "configs/exp/families/vit.yaml"),
         (["batch_size=100"], "batch_size", "command line"),
     ],
 )

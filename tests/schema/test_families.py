@@ -90,6 +90,12 @@ def test_an_experiment_can_add_a_recipe_and_an_optimizer(family):
     assert family.resolve(scale="paper").epochs == 300
 
 
+def test_disagreements_of_a_family_stand_after_those_of_the_recipe(family):
+    family.tree["disagreements"] = ["of all recipes"]
+    assert family.resolve().disagreements == ["README and arguments differ", "of all recipes"]
+    assert family.resolve(recipe="steps").disagreements == ["of all recipes"]
+
+
 def test_a_single_fact_for_all_is_the_default_beside_facts_for_keys(family):
     family.own["recipes"] = {"long": {"provenance": {"batch_size": {"level": "ours", "source": "a guess"}}}}
     provenance = family.resolve(scale="paper").provenance
