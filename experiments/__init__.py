@@ -18,5 +18,5 @@ room           what it is for
 `report`       tables of results beside the reported numbers, pages and figures of studies (no torch)
 ============== =========================================================================================
 
-Experiments themselves are the files of `configs/exp`.
+Experiments themselves are the files of `configs/exp`; what several of them share stands in `configs/exp/families`.
 """

@@ -14,8 +14,8 @@ from experiments.schema import paths
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError, suggestion
+from experiments.schema.experiment_file import read_experiment
 from experiments.schema.legal_values import IN_PACKAGES
-from experiments.schema.sources import read
 from experiments.schema.task_info import info
 
 LAUNCHERS = ("local", "plan")
@@ -55,6 +55,6 @@ def require_data(configs: Sequence[RunConfig]) -> None:
     """Raise UserError for the first configuration whose data is not there."""
     for config in configs:
         if problem := tasks.missing(config):
-            mini = read(paths.CONFIGS / "exp" / f"{config.exp}.yaml").get("mini", {}).get("data")
+            mini = read_experiment(config.exp, paths.CONFIGS).get("mini", {}).get("data")
             other = ", and scale=mini brings its own" if config.scale != "mini" and mini in IN_PACKAGES else ""
             raise UserError(f"scale={config.scale} of exp={config.exp}: {problem}; `launch=plan` needs no data{other}")

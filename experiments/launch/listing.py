@@ -13,8 +13,7 @@ from experiments.optimizers import registry
 from experiments.optimizers.facts import BYTES_PER_FLOAT
 from experiments.schema import names, paths
 from experiments.schema.budget import budget_of
-from experiments.schema.experiment_file import budgets
-from experiments.schema.sources import read
+from experiments.schema.experiment_file import budgets, read_experiment
 from experiments.schema.studies import load_study, study_names
 from experiments.schema.tables import load_table, table_names
 from experiments.schema.typed import show as shown
@@ -127,7 +126,7 @@ def _typed(value: object) -> str:
 def _experiments(console: Console) -> None:
     _section(console, "experiments", "exp=", "budgets with the default in bold; optimizers with settings in the recipe")
     for name in names.choices("exp"):
-        tree = read(paths.CONFIGS / "exp" / f"{name}.yaml")
+        tree = read_experiment(name, paths.CONFIGS)
         console.print(f"  [cyan]{name:<{WIDTH}}[/] {tree['title']}")
         for recipe_name, recipe in tree["recipes"].items():
             default_budget = budget_of(recipe)

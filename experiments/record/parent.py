@@ -11,7 +11,7 @@ from experiments.record.run_directory import RunDirectory
 from experiments.schema import names, paths
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError, suggestion
-from experiments.schema.sources import read
+from experiments.schema.experiment_file import read_experiment
 from experiments.schema.task_info import info
 
 
@@ -74,8 +74,8 @@ def missing_weights(config: RunConfig) -> str | None:
 
 
 def newest_finished(kinds: Collection[str], **choices: Any) -> Parent | None:
-    """Find the run under `paths.RUNS` that was sealed last of those that are of a task of `kinds`, finished, not changed on
-    the command line, and whose records have the values of `choices`; None when there is none."""
+    """Find the run under `paths.RUNS` that was sealed last of those that are of a task of `kinds`, finished, and not
+    changed on the command line, and whose records have the values of `choices`; None when there is none."""
     found: list[tuple[float, Path]] = []
     for run in _runs():
         record = run.record() or {}
@@ -86,7 +86,7 @@ def newest_finished(kinds: Collection[str], **choices: Any) -> Parent | None:
 
 
 def _task_of(exp: str) -> str:
-    return read(paths.CONFIGS / "exp" / f"{exp}.yaml")["task"]
+    return read_experiment(exp)["task"]
 
 
 def _runs() -> Iterator[RunDirectory]:

@@ -13,9 +13,9 @@ from experiments.schema.budget import EPOCHS, UPDATES, budget_of, stop_of
 from experiments.schema.config import RunConfig, ScheduleConfig
 from experiments.schema.epochs import of_run, samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError, suggestion
+from experiments.schema.experiment_file import read_experiment
 from experiments.schema.legal_values import DATA, IN_PACKAGES, check_each, check_read
 from experiments.schema.origin import origin
-from experiments.schema.sources import read
 from experiments.schema.task_info import info
 from experiments.schema.typed import show
 
@@ -68,7 +68,7 @@ def _data(config: RunConfig) -> None:
 
 def _own_data(config: RunConfig) -> str:
     """The data set of the experiment, at paper scale."""
-    return read(paths.CONFIGS / "exp" / f"{config.exp}.yaml")["data"]
+    return read_experiment(config.exp, paths.CONFIGS)["data"]
 
 
 def _names(config: RunConfig) -> None:

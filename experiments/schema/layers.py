@@ -15,8 +15,9 @@ Everything here is a pure function of plain trees.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 from experiments.schema.budget import Budget, budget_of
 from experiments.schema.errors import UserError
@@ -71,43 +72,63 @@ def recipe_layers(experiment: Experiment, budget: Budget, optim_defaults: Tree) 
 
     An optimizer whose own values were not released only inherits what the recipe says of the released runs.
     """
-    file, recipe, entry = experiment.file, experiment.recipe, experiment.entry
-    where = f"{file}: recipes.{experiment.recipe_name}"
-    here = f"{where}.optimizers.{experiment.optimizer}"
-    general = _inherited(experiment, _default(recipe.get("provenance")) or {"level": "ours", "source": where})
+    tree, recipe, entry = experiment.tree, experiment.recipe, experiment.entry
+    in_recipe = ("recipes", experiment.recipe_name)
+    in_entry = (*in_recipe, "optimizers", experiment.optimizer)
+    where = _dotted(in_recipe)
+    general = _inherited(experiment, _default(recipe.get("provenance")))
     own = _default((entry or {}).get("provenance")) or general
-    of_all_recipes = _inherited(experiment, _default(experiment.tree.get("provenance")) or general)
-    yield Layer(file, experiment.tree.get("settings") or {}, of_all_recipes)
+    of_all_recipes = _inherited(experiment, _default(tree.get("provenance"))) or general
     nominal = {
         "batch_size": recipe["batch_size"],
         budget.unit: budget.count,
         "lr_scaling": recipe.get("lr_scaling", "none"),
     }
-    yield Layer(where, nominal, general)
-    yield Layer(where, {"schedule": {budget.unit: budget.count}})
-    yield Layer(where, recipe.get("settings") or {}, general)
+    length = {"schedule": {budget.unit: budget.count}}
+    yield from _by_file(experiment, ("settings",), of_all_recipes, where)
+    yield from _by_file(experiment, in_recipe, general, where, nominal)
+    yield Layer(f"{experiment.file_of(*in_recipe, budget.unit)}: {where}", length)
+    yield from _by_file(experiment, (*in_recipe, "settings"), general, where)
+    unnamed = f"{experiment.file_of(*in_recipe)}: {where} names no settings for this optimizer"
     yield Layer(
         f"configs/optim/{experiment.optimizer}.yaml",
         {"optim": optim_defaults},
-        None if entry is not None else {"level": "ours", "source": f"{where} names no settings for this optimizer"},
+        None if entry is not None else {"level": "ours", "source": unnamed},
     )
-    if entry is not None:
-        yield Layer(here, entry.get("settings") or {}, own)
-    of_all_optimizers = _budget_layer(f"{where}.budgets.{budget.count}", recipe, budget, general)
-    yield replace(of_all_optimizers, provenance=_inherited(experiment, of_all_optimizers.provenance or general))
-    if entry is not None:
-        yield _budget_layer(f"{here}.budgets.{budget.count}", entry, budget, own)
+    yield from _by_file(experiment, (*in_entry, "settings"), own, where)
+    for path, fact in ((in_recipe, general), (in_entry, own)):
+        in_budget = (*path, "budgets", budget.count)
+        settings = dict(experiment.section(*in_budget))
+        named = _default(settings.pop("provenance", None))
+        if path == in_recipe:
+            named = _inherited(experiment, named)
+        yield from _by_file(experiment, in_budget, named or fact, where, settings)
 
 
-def _budget_layer(where: str, section: Tree, budget: Budget, fact: dict[str, str]) -> Layer:
-    tree = dict((section.get("budgets") or {}).get(budget.count) or {})
-    return Layer(where, tree, _default(tree.pop("provenance", None)) or fact)
+def _by_file(
+    experiment: Experiment, path: tuple[Any, ...], fact: dict[str, str] | None, ours: str, values: Tree | None = None
+) -> Iterable[Layer]:
+    """The section at `path`, or `values` of it: one layer for each file that some of them stand in.
+
+    Without a fact they are ours, and their source is the section `ours` of that file.
+    """
+    files: dict[str, Tree] = {}
+    for key, value in leaves(experiment.section(*path) if values is None else values):
+        put(files.setdefault(experiment.file_of(*path, *key.split(".")), {}), key, value)
+    where = _dotted(key for key in path if key != "settings")
+    for file, tree in files.items():
+        fact_of_file = fact or {"level": "ours", "source": f"{file}: {ours}"}
+        yield Layer(f"{file}: {where}" if where else file, tree, fact_of_file)
 
 
-def _inherited(experiment: Experiment, fact: dict[str, str]) -> dict[str, str]:
+def _dotted(path: Iterable[Any]) -> str:
+    return ".".join(map(str, path))
+
+
+def _inherited(experiment: Experiment, fact: dict[str, str] | None) -> dict[str, str] | None:
     """What a fact of the recipe is worth for this optimizer: Adan's released runs are no evidence of another's."""
     own = _default((experiment.entry or {}).get("provenance"))
-    if fact["level"] not in RELEASED or (own and own["level"] in RELEASED):
+    if fact is None or fact["level"] not in RELEASED or (own and own["level"] in RELEASED):
         return fact
     return {"level": "inferred", "source": f"as in the released Adan runs: {fact['source']}"}
 
@@ -121,7 +142,7 @@ def named_provenance(experiment: Experiment, budget: Budget) -> dict[str, dict[s
         (experiment.recipe.get("budgets") or {}).get(budget.count) or {},
     )
     own = (entry, (entry.get("budgets") or {}).get(budget.count) or {})
-    facts = {key: _inherited(experiment, fact) for key, fact in _named(of_all_optimizers)}
+    facts = {key: _inherited(experiment, fact) or fact for key, fact in _named(of_all_optimizers)}
     return facts | dict(_named(own))
 
 
@@ -134,20 +155,21 @@ def _named(sections: Iterable[Tree]) -> Iterable[tuple[str, dict[str, str]]]:
 
 def variant_layers(experiment: Experiment, variant: str, stack: Stack) -> Iterable[Layer]:
     """Layer 7: the factors of `variant` applied to the tree so far, then its settings, the general ones first."""
-    section = variant_section(experiment, variant)
-    where = f"{experiment.file}: {variant}"
-    recipe = (section.get("recipes") or {}).get(experiment.recipe_name) or {}
-    parts = []
-    for place, part in ((where, section), (f"{where}.recipes.{experiment.recipe_name}", recipe)):
-        own = (part.get("optimizers") or {}).get(experiment.optimizer) or {}
-        parts += [(place, part), (f"{place}.optimizers.{experiment.optimizer}", own)]
-    ours = {"level": "ours", "source": where}
+    variant_section(experiment, variant)
+    in_recipe = (variant, "recipes", experiment.recipe_name)
+    paths = [
+        (*path, *inner) for path in ((variant,), in_recipe) for inner in ((), ("optimizers", experiment.optimizer))
+    ]
     factors: dict[str, Fraction] = {}
-    for place, part in parts:
-        factors |= _factors(part, place)
-    yield Layer(f"{where}.factors", shrunk(stack.tree, factors), ours)
-    for place, part in parts:
-        yield Layer(place, part.get("settings") or {}, ours)
+    file = experiment.file
+    for path in paths:
+        if part := experiment.section(*path, "factors"):
+            file = experiment.file_of(*path, "factors")
+            factors |= _factors(part, f"{file}: {_dotted(path)}")
+    ours = {"level": "ours", "source": f"{file}: {variant}"}
+    yield Layer(f"{file}: {variant}.factors", shrunk(stack.tree, factors), ours)
+    for path in paths:
+        yield from _by_file(experiment, (*path, "settings"), None, variant)
 
 
 def shrunk(tree: Tree, by: dict[str, Fraction]) -> Tree:
@@ -178,12 +200,12 @@ def _milestones(nominal: list[int], factor: Fraction, length: int) -> list[int]:
     return [milestone for milestone in milestones if milestone < length]
 
 
-def _factors(part: Tree, where: str) -> dict[str, Fraction]:
+def _factors(factors: Tree, where: str) -> dict[str, Fraction]:
     """The factors that a section names; fractions such as `1/15` stay exact."""
     try:
-        return {key: Fraction(str(factor)) for key, factor in (part.get("factors") or {}).items()}
+        return {key: Fraction(str(factor)) for key, factor in factors.items()}
     except (ValueError, ZeroDivisionError):
-        raise UserError(f"{where}: factors={part['factors']}: expected numbers or fractions such as 1/15") from None
+        raise UserError(f"{where}: factors={factors}: expected numbers or fractions such as 1/15") from None
 
 
 def _at_least_one(value: Fraction) -> int:

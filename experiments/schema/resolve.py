@@ -73,7 +73,7 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     config = to_config(_entries(stack, hyper_parameters))
     config.batch_per_device = min(config.batch_per_device, config.global_batch_size)
     config.provenance = dict(sorted(stack.provenance.items()))
-    sections = (experiment.recipe, experiment.entry or {})
+    sections = (experiment.recipe, experiment.entry or {}, experiment.tree)
     config.disagreements = [text for section in sections for text in section.get("disagreements") or []]
 
     changed = [key for key in values if get(as_the_recipe_says, key) != get(stack.tree, key) and _is_identity(key)]
@@ -98,12 +98,11 @@ def _choose(choices: dict[str, Any], configs: Path) -> tuple[Experiment, str | N
         group: names.require(group, choices.get(group, default), COMMAND_LINE, configs)
         for group, default in {"exp": None, **DEFAULTS}.items()
     }
-    name, file = groups["exp"], f"configs/exp/{groups['exp']}.yaml"
-    tree = read(configs / "exp" / f"{name}.yaml")
-    experiment = choose(name, tree, choices.get("recipe"), groups["optim"], file)
+    experiment = choose(groups["exp"], choices.get("recipe"), groups["optim"], configs)
     variant = read(configs / "scale" / f"{groups['scale']}.yaml").get("variant")
     given = choices.get("data")
     data = given if given is not None else data_name(experiment, variant)
+    file = experiment.file_of(variant, "data") if variant else experiment.file_of("data")
     names.require("data", data, COMMAND_LINE if given is not None else file, configs)
     # An experiment's file is a book of recipes and may name another data set for each: `layers` reads those two.
     del groups["exp"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.schema import paths
 from experiments.schema.errors import UserError
-from experiments.schema.sources import read
+from experiments.schema.experiment_file import read_experiment
 from experiments.schema.studies import Stage, Study
 from experiments.verdict.arms import Arm, make_arm
 from experiments.verdict.equal_data import of_equal_data
@@ -199,5 +199,5 @@ def claim_of(kinds: Sequence[str], favourable: Sequence[bool]) -> str:
 
 def game_name(exp: str) -> str:
     """The game that an experiment plays (`HalfCheetah`)."""
-    tree: Any = read(paths.CONFIGS / "exp" / f"{exp}.yaml")
+    tree: Any = read_experiment(exp, paths.CONFIGS)
     return str(tree["settings"]["ppo"]["game"])

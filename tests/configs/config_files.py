@@ -1,4 +1,7 @@
-"""The files under test, read as plain YAML: what they say, without the code that composes them."""
+"""The files under test, read as plain YAML: what they say, without the code that composes them.
+
+An experiment stands here with what it takes from its family.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from experiments.schema.experiment_file import read_experiment
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +24,7 @@ def folder(*parts: str) -> dict[str, dict[str, Any]]:
     return {path.stem: read(path) for path in sorted(ROOT.joinpath(*parts).glob("*.yaml"))}
 
 
-EXPERIMENTS = folder("configs", "exp")
+EXPERIMENTS = {name: read_experiment(name) for name in folder("configs", "exp")}
 OPTIMIZERS = folder("configs", "optim")
 DATA = folder("configs", "data")
 TABLES = {name: tree for name, tree in folder("configs", "table").items() if "cells" in tree}

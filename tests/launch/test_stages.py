@@ -36,14 +36,15 @@ SMALLER = {
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Run the study above, of a game made small, with further arguments of the command line."""
+    """Run the study above, of games made small, with further arguments of the command line."""
     configs = tmp_path / "configs"
     shutil.copytree(paths.CONFIGS, configs)
-    game = (configs / "exp" / "ppo_reacher.yaml").read_text()
+    family = configs / "exp" / "families" / "ppo.yaml"
+    games = family.read_text()
     for before, after in SMALLER.items():
-        assert before in game
-        game = game.replace(before, after)
-    (configs / "exp" / "ppo_reacher.yaml").write_text(game)
+        assert before in games
+        games = games.replace(before, after)
+    family.write_text(games)
     (configs / "table" / "small.yaml").write_text(STUDY)
     monkeypatch.setattr(paths, "CONFIGS", configs)
     for name in ("RUNS", "RESULTS"):

@@ -9,13 +9,12 @@ import pytest
 from experiments import environments, models, tasks
 from experiments.launch.dispatch import dispatch
 from experiments.optimizers.schedules import rate_of_update
-from experiments.schema import paths
 from experiments.schema.check import check
 from experiments.schema.compose import compose
 from experiments.schema.epochs import of_run, total_updates
 from experiments.schema.errors import UserError
+from experiments.schema.experiment_file import read_experiment
 from experiments.schema.names import choices
-from experiments.schema.sources import read
 from experiments.training.task import Part
 
 GAMES = [name for name in choices("exp") if name.startswith("ppo_")]
@@ -39,7 +38,7 @@ def test_the_agent_has_the_sizes_of_the_game_and_the_stated_number_of_parameters
     assert sizes == (environment.observation_size, environment.action_size)
     environment.close()
     agent = models.build(config.model, config.data)
-    stated = re.match(r"([\d,]+) parameters", read(paths.CONFIGS / "exp" / f"{name}.yaml")["mini"]["reason"])
+    stated = re.match(r"([\d,]+) parameters", read_experiment(name)["mini"]["reason"])
     assert int(stated[1].replace(",", "")) == sum(parameter.numel() for parameter in agent.parameters())
 
 

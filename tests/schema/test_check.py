@@ -154,12 +154,28 @@ def test_what_is_checked_for_pairs_is_what_is_dealt_in_pairs(augmentation):
         (["data.image_size=30"], "data.image_size", "command line"),
         ([], "optim.name", "configs/optim/adan.yaml"),
         ([], "optim.lr", "configs/exp/vit_small.yaml"),
-        ([], "batch_size", "configs/exp/vit_small.yaml"),
+        ([], "batch_size", "configs/exp/families/vit.yaml"),
         (["batch_size=100"], "batch_size", "command line"),
     ],
 )
 def test_origins_of_values(arguments, key, place):
     assert origin(composed(*arguments), key) == place
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("ppo.rollout_steps", "configs/exp/families/ppo.yaml"),
+        ("optim.lr", "configs/exp/families/ppo.yaml"),
+        ("schedule.epochs", "configs/exp/families/ppo.yaml"),
+        ("ppo.game", "configs/exp/ppo_ant.yaml"),
+        ("model.arguments.actions", "configs/exp/ppo_ant.yaml"),
+    ],
+)
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+def test_a_value_that_an_experiment_takes_from_its_family_has_that_origin(key, place, scale):
+    (config,) = compose(["exp=ppo_ant", f"scale={scale}"])
+    assert origin(config, key) == place
 
 
 @pytest.mark.parametrize(("epochs", "near"), [(200, 150), (1, 150), (299, 300), (1000, 300)])
