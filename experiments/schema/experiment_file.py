@@ -81,7 +81,7 @@ def read_experiment(name: str, configs: Path = paths.CONFIGS) -> Tree:
     Raises UserError for a family that does not exist, for one that extends another, and for a recipe or an optimizer
     that neither the family has nor the experiment defines: its name is mistyped.
     """
-    own = read(configs / "exp" / f"{name}.yaml")
+    own = read(names.file_of("exp", name, configs))
     if "extends" not in own:
         return own
     file, family_name, families = f"configs/exp/{name}.yaml", own["extends"], names.choices("exp/families", configs)
@@ -101,7 +101,7 @@ def choose(name: str, recipe: str | None, optimizer: str, configs: Path = paths.
 
     Raises UserError for an unknown recipe, for a section that no experiment's file has, and as `read_experiment` does.
     """
-    tree, own = read_experiment(name, configs), read(configs / "exp" / f"{name}.yaml")
+    tree, own = read_experiment(name, configs), read(names.file_of("exp", name, configs))
     recipe = recipe or tree.get("default_recipe", "")
     experiment = Experiment(name, tree, own, f"configs/exp/{name}.yaml", _family_file(own), recipe, optimizer)
     _known(experiment, "experiment")

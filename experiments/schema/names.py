@@ -1,6 +1,6 @@
 """The names a user can choose from: one YAML file in one folder of `configs/` is one choice.
 
-Optimizers that installed packages announce are choices, too.
+Optimizers, experiments and data sets that installed packages announce are choices, too.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.schema import paths
-from experiments.schema.announced import announced
+from experiments.schema.announced import announced, config_folders
 from experiments.schema.errors import UserError, suggestion
 
 GROUPS = {
@@ -22,10 +22,19 @@ GROUPS = {
     "search": "search",
 }
 
+ANNOUNCED = ("exp", "data")  # groups whose files may lie in folders of installed packages
+
+
+def file_of(group: str, name: str, configs: Path = paths.CONFIGS) -> Path:
+    """The file of a choice: that of `configs`, or else the first that an installed package has."""
+    files = [folder / group / f"{name}.yaml" for folder in (configs, *config_folders())]
+    return next((file for file in files if file.is_file()), files[0])
+
 
 def choices(group: str, configs: Path = paths.CONFIGS) -> list[str]:
     """Names of `group`, in alphabetical order."""
-    files = {path.stem for path in (configs / group).glob("*.yaml")}
+    folders = (configs, *config_folders()) if group in ANNOUNCED else (configs,)
+    files = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
     return sorted(files | announced().keys() if group == "optim" else files)
 
 

@@ -119,7 +119,7 @@ def _composed(groups: dict[str, str], configs: Path) -> Tree:
 
 
 def _data_layer(name: str, configs: Path) -> Layer:
-    return Layer(f"configs/data/{name}.yaml", {"data": read(configs / "data" / f"{name}.yaml")})
+    return Layer(f"configs/data/{name}.yaml", {"data": read(names.file_of("data", name, configs))})
 
 
 def _name_provenance(stack: Stack, experiment: Experiment, budget: Budget) -> None:

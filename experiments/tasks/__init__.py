@@ -1,5 +1,65 @@
 """Kinds of experiment. What is known about each before it is built is in `catalogue`; its class is imported when a run
-of it is built."""
+of it is built.
+
+A kind of task of your own needs no change here. This is a whole one, the file `my_package.py`:
+
+    import torch
+    from experiments.schema.task_info import TaskInfo
+    from experiments.training.task import Loss
+
+    class Line:
+        def __init__(self, config, part):
+            torch.manual_seed(config.seed)
+            self.config, self.part, self.module = config, part, torch.nn.Linear(1, 1)
+
+        def count(self, update):
+            return self.config.global_batch_size
+
+        def micro_batches(self, update):
+            x = torch.rand(self.config.global_batch_size, 1, generator=torch.Generator().manual_seed(update))
+            yield from zip(x.split(self.part.micro_batch), (3 * x + 1).split(self.part.micro_batch))
+
+        def loss(self, module, batch):
+            x, y = batch
+            return Loss((module(x) - y).square().sum())
+
+        def evaluate(self, module):
+            return {"distance": abs(module.weight.item() - 3)}
+
+        def manifest(self):
+            return {"name": "line"}
+
+        def state(self):
+            return {}
+
+        def load(self, state):
+            pass
+
+    LINE = TaskInfo(name="line", implementation="my_package:Line", data="points", missing=lambda config: None,
+                    identity=lambda config: {"name": "line"})
+
+Beside it lie `configs/data/points.yaml` and `configs/exp/line.yaml`:
+
+    name: points
+    train_size: 320
+
+    title: The slope of a line
+    task: line
+    data: points
+    default_recipe: plain
+    settings:
+      metrics: {distance: {direction: min}}
+    recipes:
+      plain: {batch_size: 32, epochs: 20, optimizers: {adam: {settings: {optim: {lr: 0.1}}}}}
+    mini: {data: points, factors: {epochs: 1, batch_size: 1}}
+
+and its `pyproject.toml` announces the two, so that `python run.py exp=line optim=adam` trains it:
+
+    [project.entry-points."adan_reproduction.tasks"]
+    line = "my_package:LINE"
+    [project.entry-points."adan_reproduction.configs"]
+    line = "my_package"
+"""
 
 from __future__ import annotations
 
