@@ -15,9 +15,8 @@ from experiments.schema.config import RunConfig
 from experiments.schema.digest import NOT_IDENTITY
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.experiment_file import Experiment, choose, choose_budget, data_name
-from experiments.schema.hydra_composition import composed
 from experiments.schema.layers import Layer, Stack
-from experiments.schema.sources import read
+from experiments.schema.sources import composed, read
 from experiments.schema.typed import Tree, expect_key, get, leaves, optimizer_value, put, show, to_config, words
 
 COMMAND_LINE = "command line"
