@@ -1,4 +1,4 @@
-"""How a run happens. Each room imports only rooms that stand above it in this table.
+"""A run, from what is asked for to what is reported. Each room imports only rooms that stand above it in this table.
 
 ============== =========================================================================================
 room           what it is for

@@ -1,1 +1,1 @@
-"""How runs are started: planned, in this process, as ranks under torch elastic, or several at a time."""
+"""Starting runs: planned, in this process, as ranks under torch elastic, or several at a time."""

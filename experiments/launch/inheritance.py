@@ -1,4 +1,4 @@
-"""What a run takes from others, found before any work is done: the weights of `parent=` or `init=`, a tokenizer.
+"""Find what a run takes from others before any work is done: the weights of `parent=` or `init=`, a tokenizer.
 
 Only digests are part of the run's identity, so that two parents give two runs wherever they lie.
 """

@@ -120,7 +120,7 @@ def title(config: RunConfig) -> str:
 
 
 class Stop:
-    """What ended a run early."""
+    """Say what ended a run early."""
 
     by_keyboard = False
 

@@ -74,7 +74,7 @@ class Plan:
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader of the plan should know before a run."""
+        """Warnings for a reader of the plan, before a run."""
         found = []
         per_device = self.config.batch_per_device
         if self.micro_batch != per_device:

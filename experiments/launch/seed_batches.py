@@ -30,7 +30,7 @@ def seed_batches(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
 
 
 def _but_for_the_rate(config: RunConfig) -> str:
-    """What runs of a batch have in common."""
+    """Digest what runs of a batch have in common."""
     alike = copy.copy(config)
     alike.optim = {**config.optim, "lr": 0.0}
     return config_digest(alike)

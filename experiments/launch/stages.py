@@ -67,7 +67,7 @@ def _run_stage(study: Study, parts: Sequence[tuple[Stage, Point]], configs: Path
 
 
 def _chosen(study: Study, stage: Stage, point: Point) -> dict[tuple[str, str], Choice | None]:
-    """What stage `stage.lr` chose for each experiment and optimizer of `stage`, None for nothing yet."""
+    """Return what stage `stage.lr` chose for each experiment and optimizer of `stage`, None for nothing yet."""
     assert isinstance(stage.lr, str)
     choosing, records = study.stage(stage.lr), sealed_records()
     scale = point.choices.get("scale", DEFAULTS["scale"])
@@ -79,7 +79,7 @@ def _chosen(study: Study, stage: Stage, point: Point) -> dict[tuple[str, str], C
 
 
 def _said(choice: Choice | None, stage: Stage) -> str:
-    """What a choice of stage `stage.lr` came to."""
+    """Say what a choice of stage `stage.lr` came to."""
     if choice is None:
         return f"no learning rate before all runs of stage {stage.lr} are done"
     failed = ", ".join(f"{rate:g} ({', '.join(runs)})" for rate, runs in choice.failures.items())

@@ -1,4 +1,4 @@
-"""What a process meets before it does anything: streams that are closed or full, no home, signals that come early.
+"""Settle what a process meets before it works: streams that are closed or full, no home, signals that come early.
 
 Imports nothing that takes time, because a signal may come in the first second.
 """

@@ -72,7 +72,7 @@ def _train(directories: list[RunDirectory]) -> Outcome:
 
 
 def _accident(error: Exception) -> str:
-    """What befell the run, where nothing in the run is at fault; empty for all else."""
+    """Say what befell the run, where nothing in the run is at fault; empty for all else."""
     if lost := LOST_READER.match(str(error)):
         return f"a process that reads data was killed, for want of memory? ({lost[0].rstrip('. ')})"
     if isinstance(error, OSError) and error.errno in NO_ROOM:

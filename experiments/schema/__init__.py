@@ -1,1 +1,1 @@
-"""What a configuration may say: dataclasses, composition, checks, digest. Imports no torch."""
+"""The configuration of a run: dataclasses, composition, checks, digest. Imports no torch."""

@@ -1,5 +1,5 @@
-"""What installed packages announce: optimizers, which are choices of `optim=` beside the files of `configs/optim`, and
-folders of experiments and data sets that are laid out as `configs`.
+"""Find what installed packages announce: optimizers, which are choices of `optim=` beside the files of `configs/optim`,
+and folders of experiments and data sets that are laid out as `configs`.
 
     [project.entry-points."adan_reproduction.configs"]
     toy = "my_package"
@@ -29,7 +29,7 @@ def announced() -> Mapping[str, EntryPoint]:
 
 
 def load(name: str) -> Any:
-    """What the entry point `name` holds: an `experiments.optimizers.OptimizerInfo`. UserError where it does not."""
+    """Load the entry point `name`: an `experiments.optimizers.OptimizerInfo`. UserError where it does not."""
     point = announced()[name]
     try:
         entry = point.load()
@@ -43,7 +43,7 @@ def load(name: str) -> Any:
 
 
 def hyper_parameters(name: str) -> dict[str, Any]:
-    """What a file of `configs/optim` would hold for it: name, hyper-parameters at their defaults, who decays."""
+    """Return what a file of `configs/optim` would hold for it: name, hyper-parameters at their defaults, who decays."""
     defaults = {key: list(value) if isinstance(value, tuple) else value for key, value in load(name).defaults.items()}
     return {"name": name, **defaults, "decay_bias_and_norm": False}
 

@@ -38,7 +38,7 @@ def pieces(config: RunConfig, epoch: int) -> Pieces:
 
 
 def rate_factor(config: RunConfig, epoch: int, position: int) -> float:
-    """What the rate of update `position` of `epoch` is multiplied by: its piece's length over the nominal one."""
+    """Return the factor of the rate of update `position` of `epoch`: its piece's length over the nominal one."""
     if not (config.bptt.length and config.bptt.scale_rate):
         return 1.0
     return float(pieces(config, epoch).drawn[position]) / config.bptt.length

@@ -1,4 +1,4 @@
-"""How long a run is, and how far it goes before `stop_at` ends it: in epochs, or in updates where its recipe does."""
+"""Count how long a run is, and how far it goes before `stop_at` ends it: in epochs, or in updates where recipes do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def budget_of(section: Mapping[str, Any]) -> Budget:
 
 
 def stop_of(config: RunConfig) -> int | None:
-    """As `stop_update`, of the whole configuration."""
+    """Return the `stop_update` of a whole configuration."""
     return stop_update(config.stop_at, of_run(config), budget_of(vars(config)).unit)
 
 

@@ -119,7 +119,8 @@ class LossConfig:
 
 @dataclass
 class InheritedConfig:
-    """What a run takes from outside its configuration, by SHA-256; `experiments.launch.inheritance` finds it before.
+    """Weights and tokenizer that a run takes from outside its configuration, by SHA-256, as
+    `experiments.launch.inheritance` finds them.
 
     `weights` are those of the finished run `parent` or of the checkpoint folder `init`; `source` says in words which.
     """
@@ -131,7 +132,7 @@ class InheritedConfig:
 
 @dataclass
 class EvaluationConfig:
-    """How and when the model is evaluated. `every` counts epochs, or updates where the budget does; the end of the run
+    """Evaluation of the model: `every` counts epochs, or updates where the budget does; the end of the run
     is always evaluated."""
 
     every: int = 1

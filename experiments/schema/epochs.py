@@ -37,8 +37,8 @@ class Epochs:
 
     @property
     def for_event(self) -> int | list[int]:
-        """What the event log and the plan say: one number where all epochs are equal, save perhaps a shorter last one,
-        else that of each."""
+        """The form in which the event log and the plan say it: one number where all epochs are equal, save perhaps a
+        shorter last one, else that of each."""
         most = self.updates[0]
         equal = {most} >= {*self.updates[:-1]} and self.updates[-1] <= most
         return most if equal else list(self.updates)

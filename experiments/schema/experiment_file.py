@@ -39,7 +39,7 @@ OPTIONAL = {
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the files of one experiment say, with the recipe that was chosen in them."""
+    """The files of one experiment, merged, with the recipe that was chosen in them."""
 
     name: str
     tree: Tree  # the family's and its own, merged
@@ -155,7 +155,8 @@ def data_name(experiment: Experiment, variant: str | None) -> str:
 
 
 def variant_section(experiment: Experiment, variant: str) -> Tree:
-    """What the file says of a scale's variant. Raises UserError where it says nothing, or names an unknown recipe."""
+    """Return what the file says of a scale's variant. Raises UserError where it says nothing, and for an unknown
+    recipe."""
     section, recipes = experiment.tree.get(variant), experiment.tree["recipes"]
     if section is None:
         raise UserError(f"scale={variant} (command line): {experiment.file} has no section {variant!r}")

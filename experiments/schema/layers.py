@@ -126,7 +126,7 @@ def _dotted(path: Iterable[Any]) -> str:
 
 
 def _inherited(experiment: Experiment, fact: dict[str, str] | None) -> dict[str, str] | None:
-    """What a fact of the recipe is worth for this optimizer: Adan's released runs are no evidence of another's."""
+    """Weigh a fact of the recipe for this optimizer: Adan's released runs are no evidence of another's."""
     own = _default((experiment.entry or {}).get("provenance"))
     if fact is None or fact["level"] not in RELEASED or (own and own["level"] in RELEASED):
         return fact

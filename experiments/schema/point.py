@@ -1,4 +1,4 @@
-"""What one run was asked to be, before anything is looked up."""
+"""One run as it was asked for, before anything is looked up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command line asks of a study: some of its stages, and the runs of a stage as points."""
+"""Read what a command line asks of a study: some of its stages, and the runs of a stage as points."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Cell:
     metric: str | None = None
 
     def choices(self) -> dict[str, Any]:
-        """What the cell chooses, by key of the command line."""
+        """The choices of the cell, by key of the command line."""
         return {key: getattr(self, key) for key in CELL_KEYS if getattr(self, key) is not None}
 
     def arguments(self, scale: str = "mini", extra: list[str] | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is known about a kind of task without its implementation, and where to find it by name. No torch.
+"""Facts about a kind of task without its implementation, found by its name. No torch.
 
 Kinds that come with this suite are entries of `experiments.tasks.catalogue`; an installed package announces one of its
 own as an entry point:

@@ -22,7 +22,7 @@ class BPTTConfig:
 
 @dataclass
 class SegmentsConfig:
-    """How Transformer-XL reads a text: `length` targets at a time, with the hidden states of `memory` tokens before.
+    """Transformer-XL's way through a text: `length` targets at a time, with the states of the `memory` tokens before.
 
     The evaluation reads in the same way and, where `long_length` is set, once more as the original's eval.py: every
     token sees exactly `long_memory` tokens, and distances beyond `long_clamp` count as that.

@@ -89,7 +89,7 @@ def build(config: RunConfig, part: Part, seeds: Sequence[int] = ()) -> Task:
 
 
 def missing(config: RunConfig) -> str | None:
-    """What the user must provide before `build` can work, in one sentence, or None. Fast; imports no torch.
+    """Say what the user must provide before `build` can work, in one sentence, or None. Fast; imports no torch.
 
     Raises UserError for what does not exist, such as a game.
     """
@@ -100,8 +100,8 @@ def missing(config: RunConfig) -> str | None:
 
 
 def data_identity(config: RunConfig) -> dict[str, Any]:
-    """What the run would read, by its contents (`experiments.record.same_data`). Imports no torch; takes as long as to
-    look at every file, and where they were never read before, to read them.
+    """Identify what the run would read by its contents (`experiments.record.same_data`). Imports no torch; takes as
+    long as to look at every file, and where they were never read before, to read them.
 
     Raises UserError when data are missing or cannot be read.
     """

@@ -1,4 +1,4 @@
-"""What language models that read one long text in columns share: the columns of a rank, fresh weights, perplexity."""
+"""Shared by language models that read one long text in columns: the columns of a rank, fresh weights, perplexity."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def fresh_model(config: RunConfig, name: str, part: Part) -> nn.Module:
 
 
 def perplexity(total: Tensor, targets: int) -> float:
-    """Of `targets` on all ranks, whose cross-entropies this rank has summed to `total`; finite, however bad."""
+    """Return the perplexity of `targets` on all ranks, whose cross-entropies this rank has summed to `total`; finite,
+    however bad."""
     if dist.is_initialized():
         dist.all_reduce(total)
     return math.exp(min(total.item() / targets, 700.0))

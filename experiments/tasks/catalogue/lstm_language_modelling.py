@@ -10,7 +10,7 @@ from experiments.schema.task_info import TaskInfo
 
 
 def epochs(config: RunConfig) -> Epochs:
-    """As many updates as the pieces that each epoch is cut into."""
+    """Count as many updates as each epoch is cut into pieces."""
     return Epochs(tuple(len(bptt.pieces(config, epoch).ends) for epoch in range(config.total_epochs)))
 
 
