@@ -110,6 +110,7 @@ def _schedule(config: RunConfig) -> None:
     if warmup > length.count:
         key = f"schedule.warmup_{unit}"
         raise UserError(f"{key}={warmup} ({origin(config, key)}): longer than all {length}")
+    _momentum(config)
     before = 0
     for milestone in schedule.milestones:
         if not before < milestone < length.count:
@@ -119,6 +120,23 @@ def _schedule(config: RunConfig) -> None:
                 f"{unit.removesuffix('s')} {length.count}"
             )
         before = milestone
+
+
+def _momentum(config: RunConfig) -> None:
+    """A momentum that moves needs both its ends, the lower one first, and an optimizer that has one."""
+    ends = {f"schedule.{name}": getattr(config.schedule, name) for name in ("base_momentum", "max_momentum")}
+    given = {key: value for key, value in ends.items() if value is not None}
+    if not given:
+        return
+    (key, value), base, highest = next(iter(given.items())), *ends.values()
+    shown = f"{key}={value} ({origin(config, key)})"
+    if len(given) == 1:
+        other = next(name for name in ends if name not in given)
+        raise UserError(f"{shown}: moves between two values; give {other}, too")
+    if base > highest or highest == 1:
+        raise UserError(f"{shown}, schedule.max_momentum={highest}: it must not lie above that, which must be below 1")
+    if not {"momentum", "betas"} & config.optim.keys():
+        raise UserError(f"{shown}: optim={config.optim['name']} has neither momentum nor betas; did you mean null?")
 
 
 def _rollouts(config: RunConfig) -> None:

@@ -37,6 +37,8 @@ BOUNDS = {
     "schedule.decay": (0.0, 1.0),
     "schedule.updates": (1, None),
     "schedule.warmup_updates": (0, None),
+    "schedule.base_momentum": (0.0, 1.0),
+    "schedule.max_momentum": (0.0, 1.0),
     "model.drop_path": (0.0, 1.0),
     "model.drop": (0.0, 1.0),
     "data.num_classes": (1, None),
@@ -95,6 +97,7 @@ BOUNDS = {
     "optim.eps": (0.0, None),
     "optim.weight_decay": (0.0, None),
     "optim.max_grad_norm": (0.0, None),
+    "optim.layer_decay": (0.0, 1.0),
 }
 
 # What a task reads, where it is not images, and the bounds that are about images or text alone.
@@ -110,6 +113,7 @@ READ_BY = {
     **dict.fromkeys(("augmentation.", "loss.name", "loss.label_smoothing", "distribute_batch_norm"), IMAGES),
     **dict.fromkeys(("model.drop_path", "model.channels_last"), IMAGES),
     "model.drop": (*IMAGES, "transformer_xl"),
+    "optim.layer_decay": IMAGES,  # timm's models tell their layers
     **dict.fromkeys(("evaluation.crop_pct", "evaluation.interpolation"), IMAGES),
     **dict.fromkeys(("bptt.", "loss.activation", "loss.slowness"), LSTM),
     "segments.": ("transformer_xl",),

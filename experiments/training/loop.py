@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from experiments import optimizers
-from experiments.optimizers.schedules import rate_of_update
-from experiments.optimizers.stacked_runs import set_rates
+from experiments.optimizers.schedules import momentum_of_update, rate_of_update
+from experiments.optimizers.stacked_runs import set_momenta, set_rates
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.budget import budget_of, stop_update
 from experiments.schema.config import RunConfig
@@ -167,8 +167,9 @@ class Run:
     def perform(self, interruption: Interruption, until: int) -> bool:
         """Perform updates up to `until`; return False when an interruption ended them before."""
         while self.update < until:
-            self.rates = self._rates_of(self.update + 1)
+            self.rates, self.momenta = self._rates_of(self.update + 1), self._momenta_of(self.update + 1)
             set_rates(self.optimizer, self.rates)
+            set_momenta(self.optimizer, self.momenta)
             losses, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
             self.seal_diverged()
             self.update += 1
@@ -197,6 +198,10 @@ class Run:
             if peak not in of_peak:
                 of_peak[peak] = rate_of_update(config, self.epochs, update)
         return [of_peak[peak] for peak in self.peak_rates]
+
+    def _momenta_of(self, update: int) -> list[float | None]:
+        """The momentum of each run, None where it does not move."""
+        return [momentum_of_update(config, self.epochs, update) for config, _ in self.members]
 
     def _is_due(self, every: int) -> bool:
         """Whether the run ends here, or so many epochs, or updates where the budget counts them."""

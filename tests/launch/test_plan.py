@@ -40,6 +40,19 @@ def test_a_plan_of_the_released_vit_small_run(capsys):
     assert tree["warnings"] == []
 
 
+def test_a_plan_says_what_rates_layers_have_and_how_the_momentum_moves(capsys):
+    moving = ["schedule.base_momentum=0.85", "schedule.max_momentum=0.98", "optim.layer_decay=0.5"]
+    tree = planned(capsys, *PAPER, *moving)
+    assert tree["lr_scales"] == [0.5**layer for layer in range(13, -1, -1)]  # embedding, 12 blocks, head
+    assert tree["lr_per_epoch"] == planned(capsys, *PAPER)["lr_per_epoch"]
+    assert (tree["momentum_per_epoch"][0], tree["momentum_per_epoch"][-1]) == (0.98, 0.98)
+    assert planned(capsys, *PAPER)["lr_scales"] == [1.0]
+    assert dispatch(compose([*PAPER[:-1], *moving])) == 0
+    text = capsys.readouterr().out
+    assert "times 0.000122 in the first of 14 layers to 1 in the last" in text
+    assert "momentum             first 0.98, lowest 0.8" in text
+
+
 @pytest.mark.parametrize(("optim", "states"), [("adan", 4), ("adamw", 2), ("sgd", 1)])
 def test_memory_counts_four_bytes_for_each_parameter_gradient_and_state(optim, states):
     [config] = compose([*PAPER[:1], f"optim={optim}", *PAPER[2:], "ema_decay=0.999"])
