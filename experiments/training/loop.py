@@ -30,6 +30,7 @@ from experiments.training.evaluation import evaluate
 from experiments.training.holding import held
 from experiments.training.interruption import Interruption
 from experiments.training.journal import Journals
+from experiments.training.norms import Norms
 from experiments.training.precision import gradient_scaler, prepare
 from experiments.training.progress import RunProgress, metrics_line, title_of
 from experiments.training.sealing import Sealer
@@ -97,11 +98,13 @@ class Run:
         self.ema = _moving_average(task.module, config.ema_decay) if config.ema_decay else None
         self.scaler = gradient_scaler(config.precision, part.device)
         self.divergence = Divergence(task.module, self.optimizer, len(self.members))
+        self.norms = Norms(task.module, len(self.members), part.device)
         self.step = Step(
             task=task,
             call=parallel.wrap(task.module, part.world_size, part.device, config.model.compile),
             optimizer=self.optimizer,
             divergence=self.divergence,
+            norms=self.norms,
             scaler=self.scaler,
             part=part,
             seed=config.seed,
@@ -110,7 +113,8 @@ class Run:
         )
         self.update = 0
         self.epoch_loss = [0.0] * len(self.seeds)  # sums over the current epoch's updates of mean loss x count
-        self.epoch_count = 0
+        self.epoch_count: float = 0
+        self.epoch_parts: dict[str, list[float]] = {}  # the same sums of what the loss consists of
         self.samples = 0  # trained on by this process since the journal last heard of it
         self.journal = Journals(self.members, writes=part.rank == 0)
         if self.journal.writes:
@@ -170,24 +174,27 @@ class Run:
             self.rates, self.momenta = self._rates_of(self.update + 1), self._momenta_of(self.update + 1)
             set_rates(self.optimizer, self.rates)
             set_momenta(self.optimizer, self.momenta)
-            losses, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
+            done = self.step(self.update + 1, leave=lambda: interruption.requested)
             self.seal_diverged()
             self.update += 1
             if self.ema is not None:
                 self.ema.update(self.task.module)
+            self.epoch_loss = _plus(self.epoch_loss, done.losses, done.count)
+            self.epoch_parts |= {
+                name: _plus(self.epoch_parts.get(name), part, done.count) for name, part in done.parts.items()
+            }
+            self.epoch_count += done.count
             count = self.task.count(self.update)
-            self.epoch_loss = [total + loss * count for total, loss in zip(self.epoch_loss, losses, strict=True)]
-            self.epoch_count += count
             self.samples += count
-            left = self.divergence.left(losses)
-            self.progress.updated(self.update, sum(left) / len(left), count * len(losses))
+            left = self.divergence.left(done.losses)
+            self.progress.updated(self.update, sum(left) / len(left), count * len(done.losses))
             if self.epochs.ends_with(self.update):
                 self._end_epoch(self.epochs.done(self.update) - 1)
             if self.update == self.stop or self._is_due(self.config.checkpoint.every):
                 self.journal.stop_clock()
                 self._save()
                 self.journal.start_clock()
-            if leaving and self.update < until:
+            if done.leaving and self.update < until:
                 return False
         return True
 
@@ -223,9 +230,12 @@ class Run:
 
     def _end_epoch(self, epoch: int) -> None:
         mean_loss = EachRun(total / self.epoch_count for total in self.epoch_loss)
-        self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=EachRun(self.rates))
-        self.epoch_loss, self.epoch_count = [0.0] * len(self.seeds), 0
-        self.journal.epoch(epoch, self.update, self.samples)
+        parts = {name: [total / self.epoch_count for total in totals] for name, totals in self.epoch_parts.items()}
+        told = {"parts": EachRun(dict(zip(parts, own, strict=True)) for own in zip(*parts.values(), strict=True))}
+        values = {"loss": mean_loss, "lr": EachRun(self.rates), **(told if parts else {})}
+        self.journal.event("train", epoch=epoch, update=self.update, **values)
+        self.epoch_loss, self.epoch_count, self.epoch_parts = [0.0] * len(self.seeds), 0, {}
+        self.journal.epoch(epoch, self.update, self.samples, **self.norms.take())
         self.samples = 0
         if self._is_due(self.config.evaluation.every):
             self._evaluate(epoch)
@@ -288,6 +298,8 @@ class Run:
             "update": self.update,
             "epoch_loss": self.epoch_loss,
             "epoch_count": self.epoch_count,
+            "epoch_parts": self.epoch_parts,
+            "norms": self.norms.state(),
             "diverged": self.divergence.reasons,
             "events": self.journal.positions(),
         }
@@ -299,6 +311,8 @@ class Run:
         require_fit(state, self.task, self.optimizer, self.ema)
         self.update, self.epoch_count = state["update"], state["epoch_count"]
         self.epoch_loss = _listed(state["epoch_loss"])
+        self.epoch_parts = state.get("epoch_parts", {})  # of earlier code there are none, and no norms
+        self.norms.load(state.get("norms", {}))
         self.divergence.reasons = state.get("diverged", {})
         load_state(state, self.task, self.optimizer, self.ema, self.scaler, self.part)
         if self.config.launch.threads is None:  # another count would round otherwise
@@ -334,6 +348,11 @@ def _moving_average(module: nn.Module, decay: float) -> ModelEmaV3:
 def _listed(value: Any) -> list[Any]:
     """A checkpoint's values of each seed; older checkpoints have the one of their one."""
     return value if isinstance(value, list) else [value]
+
+
+def _plus(sums: list[float] | None, means: list[float], count: float) -> list[float]:
+    """`sums`, or zeros, with those that `means` are of."""
+    return [total + mean * count for total, mean in zip(sums or [0.0] * len(means), means, strict=True)]
 
 
 def _said(seeds: list[int]) -> str:

@@ -27,9 +27,17 @@ class Part:
 @dataclass
 class Loss:
     """Loss of one micro-batch: the differentiable *sum* of its terms, a scalar; or [seeds], one sum for each seed of a
-    task that trains several at once."""
+    task that trains several at once.
+
+    `count` is the number of terms (a number or a scalar) where only the forward pass knows it, as in detection: then
+    in every micro-batch, and their sum over the update's divides in place of `Task.count`. `parts` are sums like `sum`
+    under their names, each divided as it is: their means stand in the record beside the loss's. Every micro-batch of an
+    update has the same ones.
+    """
 
     sum: Tensor
+    count: Tensor | float | None = None
+    parts: dict[str, Tensor] = field(default_factory=dict)
 
 
 class EachRun(tuple):
@@ -47,7 +55,8 @@ class Task(Protocol):
     module: nn.Module
 
     def count(self, update: int) -> int:
-        """Number of loss terms (samples, tokens) in the whole update, over all ranks and micro-batches."""
+        """Number of loss terms (samples, tokens) in the whole update, over all ranks and micro-batches; of samples
+        where `Loss.count` tells the terms."""
 
     def micro_batches(self, update: int) -> Iterator[Any]:
         """This rank's micro-batches of `update`, on the device. A pure function of (seed, update); calls come in
