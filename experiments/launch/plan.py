@@ -18,6 +18,7 @@ from experiments.schema.budget import budget_of, stop_of
 from experiments.schema.config import DataConfig, ModelConfig, RunConfig
 from experiments.schema.digest import canonical_json, config_digest
 from experiments.schema.epochs import Epochs, of_run, samples_per_epoch
+from experiments.schema.players import ONLY, names, of_player
 from experiments.schema.typed import to_dict
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Plan:
         floats = {
             "parameters": self.n_parameters,
             "gradients": self.n_trained_parameters,
-            "optimizer_state": floats_of_state(self.config, self.trained),
+            "optimizer_state": sum(floats_of_state(*player) for player in self.players.values()),
         }
         if self.config.ema_decay is not None:
             floats["ema"] = self.n_parameters
@@ -97,14 +98,29 @@ class Plan:
             found.append(f"{self.config.scale} scale: never compared with the paper's numbers")
         return found
 
+    @property
+    def players(self) -> dict[str, tuple[RunConfig, Mapping[str, Shape]]]:
+        """Of each player its configuration and the parameters that it trains; of most runs one, with all of them."""
+        return {
+            name: (
+                of_player(self.config, name),
+                {key: self.trained[key] for key in self.trained if _belongs(key, name)},
+            )
+            for name in names(self.config)
+        }
+
     def rate_of(self, update: int) -> float:
         """The learning rate that `update`, counted from 1, uses, before the `lr_scales` of parameter groups."""
         return rate_of_update(self.config, self.epochs, update)
 
+    def rates_of(self, player: RunConfig) -> list[float]:
+        """As `rates`, of a player."""
+        return [rate_of_update(player, self.epochs, update) for update in self._firsts]
+
     @property
     def rates(self) -> list[float]:
         """The learning rate of the first update of every epoch, or of every stretch between evaluations."""
-        return [self.rate_of(update) for update in self._firsts]
+        return self.rates_of(self.config)
 
     @property
     def momenta(self) -> list[float | None]:
@@ -154,6 +170,11 @@ class Plan:
             "lr_moves_within_epochs": config.schedule.per_update,
             "lr_per_epoch": self.rates,
             "lr_scales": self.lr_scales,
+            "players": {
+                name: {"optimizer": player.optim, "lr_per_epoch": self.rates_of(player)}
+                for name, (player, _) in self.players.items()
+                if name != ONLY
+            },
             "momentum_per_epoch": self.momenta,
             "lr_at": {str(update): self.rate_of(update) for update in config.launch.lr_at},
             "memory_bytes": self.memory,
@@ -181,7 +202,8 @@ def show(configs: Sequence[RunConfig]) -> int:
 
 def make(config: RunConfig) -> Plan:
     """The plan of one run. Raises UserError for a model or an optimizer that cannot be built."""
-    registry.resolve(config.optim)
+    for name in names(config):
+        registry.resolve(of_player(config, name).optim)
     ranks, tree = config.launch.devices, to_dict(config)
     shapes, trained = parameter_shapes(canonical_json(tree["model"]), canonical_json(tree["data"]))
     return Plan(
@@ -199,6 +221,10 @@ def floats_of_state(config: RunConfig, shapes: Mapping[str, Shape]) -> int:
     """Floats of optimizer state for parameters of these names and shapes."""
     info, settings, _ = registry.resolve(config.optim)
     return sum(info.floats(settings, shape, name) for name, shape in shapes.items())
+
+
+def _belongs(parameter: str, player: str) -> bool:
+    return player == ONLY or parameter.startswith(f"{player}.")
 
 
 def scales_of_groups(config: RunConfig) -> list[float]:

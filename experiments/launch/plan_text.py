@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,7 @@ def _cost(plan: Plan) -> dict[str, str]:
         "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",
         "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}{_of_layers(plan)}",
         **_momentum(plan),
+        **_players(plan),
         **{f"rate at update {update}": f"{rate:g}" for update, rate in plan.as_dict()["lr_at"].items()},
         "memory": f"{_mebibytes(sum(plan.memory.values()))} on each rank, without activations ({memory})",
         "data": f"{config.data.name}, {source}",
@@ -114,6 +116,16 @@ def _momentum(plan: Plan) -> dict[str, str]:
     """A line of the momentum where it moves."""
     momenta = [momentum for momentum in plan.momenta if momentum is not None]
     return {"momentum": f"first {momenta[0]:g}, lowest {min(momenta):g}, highest {max(momenta):g}"} if momenta else {}
+
+
+def _players(plan: Plan) -> dict[str, str]:
+    """A line of each of several players."""
+    return {
+        name: f"{player.optim['name']} on {sum(map(math.prod, shapes.values())):,} parameters, learning rate peak "
+        f"{player.optim['lr']:g}, last epoch's {plan.rates_of(player)[-1]:g}"
+        for name, (player, shapes) in plan.players.items()
+        if name
+    }
 
 
 def _terms(config: RunConfig) -> str:

@@ -5,6 +5,7 @@ Each message names the value, where it came from and what would be valid.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import NoReturn
 
 from experiments.schema import names, paths
@@ -15,6 +16,7 @@ from experiments.schema.epochs import of_run, samples_per_epoch, updates_per_epo
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.legal_values import IN_PACKAGES, READS, check_each, check_read
 from experiments.schema.origin import origin
+from experiments.schema.players import of_player
 from experiments.schema.sources import read
 from experiments.schema.typed import show
 
@@ -41,6 +43,7 @@ def check(config: RunConfig) -> None:
     check_read(config)
     _names(config)
     _schedule(config)
+    _players(config)
     if config.task == "ppo":
         _rollouts(config)
     if config.task == "transformer_xl":
@@ -120,6 +123,24 @@ def _schedule(config: RunConfig) -> None:
                 f"{unit.removesuffix('s')} {length.count}"
             )
         before = milestone
+
+
+def _players(config: RunConfig) -> None:
+    """A player has an `optim` and a `schedule` of its own, but no budget: all go by the one count of updates."""
+    legal = {field.name for field in fields(ScheduleConfig)} - {"epochs", "updates", "cooldown_epochs"}
+    for name, sections in config.players.items():
+        place = f"players.{name}"
+        tree = sections if isinstance(sections, dict) else {str(sections): None}
+        for section in tree:
+            if section not in ("optim", "schedule") or not isinstance(tree[section], dict):
+                near = suggestion(section, ("optim", "schedule"))
+                raise UserError(
+                    f"{place}={show(sections)} ({origin(config, place)}): has sections optim and schedule{near}"
+                )
+        for key in set(tree.get("schedule") or ()) - legal:
+            whole = f"{place}.schedule.{key}"
+            raise UserError(f"{whole} ({origin(config, whole)}): no setting of one player{suggestion(key, legal)}")
+        _schedule(of_player(config, name))
 
 
 def _momentum(config: RunConfig) -> None:

@@ -195,7 +195,8 @@ class TrackConfig:
 class RunConfig:
     """One run. `optim` holds `name` and every hyper-parameter of that optimizer in the convention of the
     released code (betas near 1), `decay_bias_and_norm` and, where it is set, timm's `layer_decay` among them. Where
-    `updates` is set, the budget counts updates, and `epochs` means nothing."""
+    `updates` is set, the budget counts updates, and `epochs` means nothing. `players` holds, of a task whose parts take
+    turns, what each part's `optim` and `schedule` have of their own (`experiments.schema.players`)."""
 
     exp: str = ""
     title: str = ""
@@ -241,6 +242,7 @@ class RunConfig:
     disagreements: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
     updates: int | None = None
+    players: dict[str, Any] = field(default_factory=dict)
 
     @property
     def total_epochs(self) -> int:

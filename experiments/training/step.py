@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +35,15 @@ class Stepped:
 class Step:
     """Everything that turns one update's micro-batches into new parameters.
 
-    `call` is `task.module` as forward passes use it (DDP, compiled). Gradients are those of
-    `sum of terms / count of terms` over all micro-batches and ranks, whatever the split.
+    `module` is what it trains, the task's or that of a `player`, and `call` the same as forward passes use it (DDP,
+    compiled); `others` are the parameters of other players. Gradients are those of `sum of terms / count of terms` over
+    all micro-batches and ranks, whatever the split.
     """
 
     task: Task
+    player: str
+    module: nn.Module
+    others: Sequence[nn.Parameter]
     call: nn.Module
     optimizer: Optimizer
     divergence: Divergence
@@ -65,10 +69,10 @@ class Step:
         *flat, leaving = parallel.sum_over_ranks([*flat, float(leave())], self.part.device)
         summed = iter(flat)
         losses, *parts = ([next(summed) for _ in values] for values in shares.values())
-        self.divergence.check_losses(update, losses)
+        self.divergence.check_losses(update, losses, self.player)
         if isinstance(self.optimizer, SAM):
             self.optimizer.perturb()
-            with without_batch_statistics(self.task.module):
+            with without_batch_statistics(self.module):
                 self._gradients(update, batches, passage=1)
             self.optimizer.restore()
         with self.divergence.held(), self.norms.of_step(update, self.scaler):
@@ -81,11 +85,11 @@ class Step:
         return Stepped(losses, dict(zip(names, parts, strict=True)), count, leaving > 0)
 
     def _clip(self, max_norm: float) -> None:
-        own = getattr(self.task.module, "clip_grad_norm_", None)
+        own = getattr(self.module, "clip_grad_norm_", None)
         if own is not None:
             own(max_norm)
         else:
-            nn.utils.clip_grad_norm_(self.task.module.parameters(), max_norm)
+            nn.utils.clip_grad_norm_(self.module.parameters(), max_norm)
 
     def _gradients(self, update: int, batches: Iterable[Any], passage: int) -> tuple[dict[str, list[float]], float]:
         """Fill `.grad`; return this rank's shares of the means, of each seed, the loss's first and then its parts', and
@@ -99,7 +103,8 @@ class Step:
         sums = {"": torch.zeros(1, dtype=torch.float64, device=device)}  # of the loss, and of its parts by name
         for position, (batch, last) in enumerate(_with_last(batches)):
             reseed(derive(self.seed, "forward", update, position * world_size + rank, passage), device)
-            with nullcontext() if last else parallel.without_reduction(self.call):
+            waiting = nullcontext() if last else parallel.without_reduction(self.call)
+            with waiting, _without_gradients(self.others):
                 with autocast(self.precision, device):
                     loss = self.task.loss(self.call, batch)
                 if loss.count is not None:
@@ -116,10 +121,21 @@ class Step:
     def _divide_by(self, counted: Tensor) -> float:
         """Divide the gradient by the terms that all ranks counted, by 1 where there were none."""
         total = parallel.sum_on_device(counted).clamp(min=1)
-        for parameter in self.task.module.parameters():
+        for parameter in self.module.parameters():
             if parameter.grad is not None:
                 parameter.grad.div_(total)
         return total.item()
+
+
+@contextmanager
+def _without_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 def _scalar(count: Tensor | float, device: torch.device) -> Tensor:

@@ -48,6 +48,11 @@ class Task(Protocol):
     """A kind of experiment. Updates count from 1, epochs from 0; which updates are an epoch's, and so when the run is
     evaluated and ends, is a function of the configuration (`experiments.schema.epochs.of_run`).
 
+    A task may have players, children of its module that take turns at updates, with a configuration for each in
+    `config.players`. Then it has `player(update)`, the name of the one whose turn it is, a pure function; `loss` gets
+    that child as its module, and the parameters of the other players need no gradient meanwhile. The schedules of all
+    go by the one count of updates.
+
     A task may train the runs of several seeds as one batch: its module then has `agents()`, one module for each seed,
     and `clip_grad_norm_(max_norm)`, which clips each seed's gradient by its own norm.
     """
@@ -63,7 +68,7 @@ class Task(Protocol):
         order of updates, so that an implementation can read ahead, but any first update is allowed (resume)."""
 
     def loss(self, module: nn.Module, batch: Any) -> Loss:
-        """Run `module` (`self.module`, perhaps wrapped by DDP or compiled) on one micro-batch."""
+        """Run `module` (`self.module` or its player, perhaps wrapped by DDP or compiled) on one micro-batch."""
 
     def evaluate(self, module: nn.Module) -> dict[str, Any]:
         """Metrics on held-out data, summed over all ranks: the same answer on each; `EachRun` where seeds differ.

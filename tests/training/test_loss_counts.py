@@ -42,9 +42,10 @@ def stepped(micro_batch: int, clip: float | None = None):
     task, device = CountingBoxes(micro_batch), torch.device("cpu")
     optimizer = torch.optim.SGD(task.module.parameters(), lr=0.1)
     norms = Norms(task.module, 1, device)
-    divergence = Divergence(task.module, optimizer, 1)
+    divergence = Divergence(task.module, {"": optimizer}, 1)
     scaler, part = gradient_scaler("fp32", device), Part(micro_batch=micro_batch)
-    step = Step(task, task.module, optimizer, divergence, norms, scaler, part, 0, "fp32", clip)
+    module = task.module
+    step = Step(task, "", module, [], module, optimizer, divergence, norms, scaler, part, 0, "fp32", clip)
     return step(1, leave=lambda: False), task.module, norms
 
 
