@@ -140,7 +140,14 @@ def _players(config: RunConfig) -> None:
         for key in set(tree.get("schedule") or ()) - legal:
             whole = f"{place}.schedule.{key}"
             raise UserError(f"{whole} ({origin(config, whole)}): no setting of one player{suggestion(key, legal)}")
-        _schedule(of_player(config, name))
+        own = of_player(config, name)
+        if "lr" not in own.optim:
+            raise UserError(f"{place}.optim.lr is missing: {own.optim['name']} is another optimizer than the run's")
+        try:
+            check_each(own)
+            _schedule(own)
+        except UserError as error:
+            raise UserError(f"{place}: {error}") from error
 
 
 def _momentum(config: RunConfig) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +53,21 @@ def test_a_plan_says_what_rates_layers_have_and_how_the_momentum_moves(capsys):
     text = capsys.readouterr().out
     assert "times 0.000122 in the first of 14 layers to 1 in the last" in text
     assert "momentum             first 0.98, lowest 0.8" in text
+
+
+def test_a_plan_of_several_players_counts_the_states_and_rates_of_each(capsys):
+    own = ["players.blocks.optim.lr=0.001", "players.head.optim.name=sgd", "players.head.optim.lr=0.5"]
+    [config] = compose([*PAPER, *own, "players.head.schedule.name=constant"])
+    made = plan.make(config)
+    tree, sizes = made.as_dict(), {"blocks": 0, "head": 384 * 1000 + 1000}
+    sizes["blocks"] = sum(math.prod(shape) for name, shape in made.shapes.items() if name.startswith("blocks."))
+    assert made.memory["optimizer_state"] == 4 * (4 * sizes["blocks"] + sizes["head"])
+    assert tree["players"]["blocks"]["optimizer"]["betas"] == [0.98, 0.92, 0.99]
+    assert tree["players"]["blocks"]["lr_per_epoch"][60] / 0.001 == pytest.approx(0.905, abs=1e-3)
+    assert tree["players"]["head"]["lr_per_epoch"] == [0.5] * 310
+    assert planned(capsys, *PAPER)["players"] == {}
+    assert dispatch([replace(config, launch=replace(config.launch, format="text"))]) == 0
+    assert "head                 sgd on 385,000 parameters, learning rate peak 0.5" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("optim", "states"), [("adan", 4), ("adamw", 2), ("sgd", 1)])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from killing import train_in_child
+from test_split import train_with_ranks
 from toy_gan import PLAYERS, ToyGAN, begin_gan, gan_config, with_toy_gan
 
 from experiments.optimizers.schedules import rate_of_update
@@ -23,6 +25,7 @@ from experiments.schema.players import of_player
 from experiments.training.checkpoint import state_digest
 from experiments.training.interruption import Interruption
 from experiments.training.loop import Run
+from experiments.training.players import players_of
 from experiments.training.task import Part
 
 
@@ -58,6 +61,18 @@ def test_a_run_killed_at_either_turn_ends_like_one_left_alone(tmp_path, undistur
     assert outcome(path) == outcome(undisturbed)
     assert norms(path) == norms(undisturbed)
     assert record_of(path)["restarts"] == 1
+
+
+def test_two_ranks_make_the_same_updates(tmp_path, undisturbed):
+    path = begin_gan(tmp_path)
+    train_with_ranks(path, 2, with_toy_gan)
+    events = [
+        [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()] for run in (path, undisturbed)
+    ]
+    for one, two in zip(*events, strict=True):
+        assert one["kind"] == two["kind"]
+        for key in one.keys() & {"loss", "parts", "distance"}:
+            assert one[key] == pytest.approx(two[key], rel=1e-4)
 
 
 def test_the_record_tells_of_each_player(undisturbed):
@@ -146,7 +161,9 @@ def test_a_player_trains_by_its_own_settings_over_those_of_the_run():
         ("players.generator.optm.lr=1", r"has sections optim and schedule; did you mean 'optim'"),
         ("players.generator.schedule.min_l=1", r"schedule.min_l .*no setting of one player; did you mean 'min_lr'"),
         ("players.generator.schedule.epochs=1", r"schedule.epochs .*no setting of one player"),
-        ("players.generator.schedule.warmup_epochs=99", r"warmup_epochs=99 .*longer than"),
+        ("players.generator.schedule.warmup_epochs=99", r"players.generator: .*warmup_epochs=99 .*longer than"),
+        ("players.generator.optim.lr=-1", r"players.generator: optim.lr=-1 .*at least 0"),
+        ("players.generator.optim.name=sgd", r"players.generator.optim.lr is missing: sgd"),
     ],
 )
 def test_settings_that_no_player_has_are_refused(override, message):
@@ -154,11 +171,13 @@ def test_settings_that_no_player_has_are_refused(override, message):
         check(compose(["exp=vit_small", override])[0])
 
 
-def test_a_task_without_players_refuses_them(tmp_path):
+def test_players_that_the_task_does_not_have_are_refused():
     config, part = gan_config({"critic": {}}), Part(micro_batch=16)
-    directory = RunDirectory.open_or_create(tmp_path, config)
+    task = ToyGAN(config, part)
     with pytest.raises(UserError, match=r"players\.critic: the module of toy_gan has no such part.*discriminator"):
-        Run(config, directory, ToyGAN(config, part), part)
+        players_of(task, [config], part)
+    with pytest.raises(UserError, match=r"players\.critic: toy_gan has one player"):
+        players_of(SimpleNamespace(module=task.module), [config], part)
 
 
 def test_nothing_of_the_other_player_is_kept_in_the_gradient(run):

@@ -27,7 +27,7 @@ PLAYERS = {
 
 class ToyGAN:
     def __init__(self, config: RunConfig, part: Part) -> None:
-        self.config = config
+        self.config, self.part = config, part
         reseed(derive(config.seed, "initialisation"))
         sizes = {"generator": 2, "discriminator": 1}
         self.module = nn.ModuleDict(
@@ -43,8 +43,8 @@ class ToyGAN:
     def micro_batches(self, update: int):
         stream = torch.Generator().manual_seed(derive(self.config.seed, "points", update) % 2**63)
         noise, real = torch.randn(2, 32, 2, generator=stream)
-        for part in range(2):
-            yield self.player(update), noise[part::2], real[part::2] + CENTRE
+        for share in range(self.part.rank, 4, self.part.world_size):
+            yield self.player(update), noise[share::4], real[share::4] + CENTRE
 
     def loss(self, module: nn.Module, batch) -> Loss:
         player, noise, real = batch
