@@ -235,6 +235,7 @@ class Suite:
         watch(sampler, "collect", "rollout")
         for name in ("packed", "mini_batches"):
             watch(ppo, name, "prepare")  # for every task of this process: the last one measured is that of this suite
-        watch(self.run.step, "_gradients", "learning")
-        watch(self.run.step, "_clip", "learning")
-        watch(self.run.optimizer, "step", "optimizer")
+        (player,) = self.run.players.values()
+        watch(player.step, "_gradients", "learning")
+        watch(player.step, "_clip", "learning")
+        watch(player.optimizer, "step", "optimizer")

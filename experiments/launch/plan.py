@@ -6,19 +6,23 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 from experiments import tasks
 from experiments.optimizers import registry
 from experiments.optimizers.facts import BYTES_PER_FLOAT, Shape
-from experiments.optimizers.schedules import rate_of_update
+from experiments.optimizers.schedules import momentum_of_update, rate_of_update
 from experiments.schema.batches import accumulation, micro_batch
 from experiments.schema.budget import budget_of, stop_of
-from experiments.schema.config import RunConfig
+from experiments.schema.config import DataConfig, ModelConfig, RunConfig
 from experiments.schema.digest import canonical_json, config_digest
 from experiments.schema.epochs import Epochs, of_run, samples_per_epoch
+from experiments.schema.players import ONLY, names, of_player
 from experiments.schema.typed import to_dict
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Plan:
         floats = {
             "parameters": self.n_parameters,
             "gradients": self.n_trained_parameters,
-            "optimizer_state": floats_of_state(self.config, self.trained),
+            "optimizer_state": sum(floats_of_state(*player) for player in self.players.values()),
         }
         if self.config.ema_decay is not None:
             floats["ema"] = self.n_parameters
@@ -94,15 +98,44 @@ class Plan:
             found.append(f"{self.config.scale} scale: never compared with the paper's numbers")
         return found
 
+    @property
+    def players(self) -> dict[str, tuple[RunConfig, Mapping[str, Shape]]]:
+        """Of each player its configuration and the parameters that it trains; of most runs one, with all of them."""
+        return {
+            name: (
+                of_player(self.config, name),
+                {key: self.trained[key] for key in self.trained if _belongs(key, name)},
+            )
+            for name in names(self.config)
+        }
+
     def rate_of(self, update: int) -> float:
-        """The learning rate that `update`, counted from 1, uses."""
+        """The learning rate that `update`, counted from 1, uses, before the `lr_scales` of parameter groups."""
         return rate_of_update(self.config, self.epochs, update)
+
+    def rates_of(self, player: RunConfig) -> list[float]:
+        """As `rates`, of a player."""
+        return [rate_of_update(player, self.epochs, update) for update in self._firsts]
 
     @property
     def rates(self) -> list[float]:
         """The learning rate of the first update of every epoch, or of every stretch between evaluations."""
-        firsts = (end - count + 1 for end, count in zip(self.epochs.ends, self.epochs.updates, strict=True))
-        return [self.rate_of(update) for update in firsts]
+        return self.rates_of(self.config)
+
+    @property
+    def momenta(self) -> list[float | None]:
+        """The momentum of the same updates; None where it does not move."""
+        return [momentum_of_update(self.config, self.epochs, update) for update in self._firsts]
+
+    @cached_property
+    def lr_scales(self) -> list[float]:
+        """What parameter groups multiply the rate by, from the lowest layer's up; 1 alone without layer decay."""
+        return scales_of_groups(self.config)
+
+    @property
+    def _firsts(self) -> list[int]:
+        """The first update of every epoch."""
+        return [end - count + 1 for end, count in zip(self.epochs.ends, self.epochs.updates, strict=True)]
 
     @property
     def _dropped(self) -> int:
@@ -110,7 +143,8 @@ class Plan:
         return samples_per_epoch(self.config) % self.config.global_batch_size if self.config.drop_last else 0
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as JSON. `lr_at` maps updates, counted from 1, to the rate that each uses."""
+        """The plan as JSON. `lr_at` maps updates, counted from 1, to the rate that each uses; every rate is that of
+        the groups whose `lr_scales` is 1."""
         config, nominal = self.config, budget_of(vars(self.config))
         return {
             "exp": config.exp,
@@ -135,6 +169,13 @@ class Plan:
             "optimizer": config.optim,
             "lr_moves_within_epochs": config.schedule.per_update,
             "lr_per_epoch": self.rates,
+            "lr_scales": self.lr_scales,
+            "players": {
+                name: {"optimizer": player.optim, "lr_per_epoch": self.rates_of(player)}
+                for name, (player, _) in self.players.items()
+                if name != ONLY
+            },
+            "momentum_per_epoch": self.momenta,
             "lr_at": {str(update): self.rate_of(update) for update in config.launch.lr_at},
             "memory_bytes": self.memory,
             "missing_data": self.missing_data,
@@ -148,7 +189,8 @@ class Plan:
 
 def make(config: RunConfig) -> Plan:
     """The plan of one run. Raises UserError for a model or an optimizer that cannot be built."""
-    registry.resolve(config.optim)
+    for name in names(config):
+        registry.resolve(of_player(config, name).optim)
     ranks, tree = config.launch.devices, to_dict(config)
     shapes, trained = parameter_shapes(canonical_json(tree["model"]), canonical_json(tree["data"]))
     return Plan(
@@ -168,17 +210,36 @@ def floats_of_state(config: RunConfig, shapes: Mapping[str, Shape]) -> int:
     return sum(info.floats(settings, shape, name) for name, shape in shapes.items())
 
 
+def _belongs(parameter: str, player: str) -> bool:
+    return player == ONLY or parameter.startswith(f"{player}.")
+
+
+def scales_of_groups(config: RunConfig) -> list[float]:
+    """The different `lr_scale` of the parameter groups. Raises UserError for a model without layers to tell."""
+    _, settings, grouping = registry.resolve(config.optim)
+    if grouping["layer_decay"] == 1.0:
+        return [1.0]
+    from experiments.optimizers.parameter_groups import parameter_groups
+
+    module = _without_memory(config.model, config.data)
+    groups = parameter_groups(module, settings.get("weight_decay", 0.0), **grouping)
+    return sorted({group["lr_scale"] for group in groups})
+
+
 @lru_cache(maxsize=64)
 def parameter_shapes(model: str, data_set: str) -> tuple[Mapping[str, Shape], Mapping[str, Shape]]:
     """Parameters of the model, built on the meta device: all, and those that training changes. Both sections come as
     JSON, so that cells can share one."""
-    import torch
-
-    from experiments import models
-    from experiments.schema.config import DataConfig, ModelConfig
-
-    with torch.device("meta"):
-        module = models.build(ModelConfig(**json.loads(model)), DataConfig(**json.loads(data_set)))
+    module = _without_memory(ModelConfig(**json.loads(model)), DataConfig(**json.loads(data_set)))
     parameters = list(module.named_parameters())
     shapes = {name: tuple(parameter.shape) for name, parameter in parameters}
     return shapes, {name: shapes[name] for name, parameter in parameters if parameter.requires_grad}
+
+
+def _without_memory(model: ModelConfig, data_set: DataConfig) -> nn.Module:
+    import torch
+
+    from experiments import models
+
+    with torch.device("meta"):
+        return models.build(model, data_set)

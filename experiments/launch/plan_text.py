@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -99,11 +100,37 @@ def _cost(plan: Plan) -> dict[str, str]:
         **length,
         task.term: f"{plan.total_samples:,}",
         "effective batch": f"{config.global_batch_size} = {split} (nominal {config.batch_size})",
-        "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}",
+        "learning rate": f"peak {peak:g}, first {first:g}, last {last:g}{_of_layers(plan)}",
+        **_momentum(plan),
+        **_players(plan),
         **{f"rate at update {update}": f"{rate:g}" for update, rate in plan.as_dict()["lr_at"].items()},
         "memory": f"{_mebibytes(sum(plan.memory.values()))} on each rank, without activations ({memory})",
         "data": f"{config.data.name}, {source}",
         "digest": plan.as_dict()["config_digest"][:12],
+    }
+
+
+def _of_layers(plan: Plan) -> str:
+    """What a layer decay does to the rates."""
+    scales = plan.lr_scales
+    if len(scales) == 1:
+        return ""
+    return f"; times {scales[0]:.3g} in the first of {len(scales)} layers to {scales[-1]:g} in the last"
+
+
+def _momentum(plan: Plan) -> dict[str, str]:
+    """A line of the momentum where it moves."""
+    momenta = [momentum for momentum in plan.momenta if momentum is not None]
+    return {"momentum": f"first {momenta[0]:g}, lowest {min(momenta):g}, highest {max(momenta):g}"} if momenta else {}
+
+
+def _players(plan: Plan) -> dict[str, str]:
+    """A line of each of several players."""
+    return {
+        name: f"{player.optim['name']} on {sum(map(math.prod, shapes.values())):,} parameters, learning rate peak "
+        f"{player.optim['lr']:g}, last epoch's {plan.rates_of(player)[-1]:g}"
+        for name, (player, shapes) in plan.players.items()
+        if name
     }
 
 

@@ -1,8 +1,7 @@
 """Optimizers by name, parameter groups, learning-rate schedules.
 
     optimizer = build({"name": "adan", "lr": 1.5e-2, "weight_decay": 0.02}, model)
-    for group in optimizer.param_groups:
-        group["lr"] = schedules.rate(config.schedule, config.optim["lr"], epoch)
+    set_rates(optimizer, [schedules.rate(config.schedule, config.optim["lr"], epoch)])
 
 An optimizer of your own needs no change here. This is a whole one, the file `my_package.py`:
 
@@ -46,7 +45,8 @@ __all__ = ["OptimizerInfo", "build", "describe", "info", "names", "register", "r
 
 
 def build(optim: dict[str, Any], module: nn.Module, rates: Sequence[float] = ()) -> Optimizer:
-    """Build the optimizer that `optim` describes (`name`, `decay_bias_and_norm`, its hyper-parameters).
+    """Build the optimizer that `optim` describes (`name`, `decay_bias_and_norm`, `layer_decay`, its
+    hyper-parameters).
 
     `module` is the bare model (not wrapped by DDP or `torch.compile`: parameter names decide about weight decay).
     `rates` are those of the runs [S] whose parameters are stacked in it, where they differ (element-wise optimizers).

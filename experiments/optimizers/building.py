@@ -21,8 +21,8 @@ from experiments.schema.errors import UserError
 
 def build(optim: Mapping[str, Any], module: nn.Module, rates: Sequence[float] = ()) -> Optimizer:
     """See `experiments.optimizers.build`."""
-    entry, settings, decay_bias_and_norm = resolve(optim)
-    groups = parameter_groups(module, settings.get("weight_decay", 0.0), decay_bias_and_norm)
+    entry, settings, grouping = resolve(optim)
+    groups = parameter_groups(module, settings.get("weight_decay", 0.0), **grouping)
     own = rows_with_rates(groups, rates)
     try:
         optimizer = entry.build(own, **settings)

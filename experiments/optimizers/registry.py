@@ -36,9 +36,13 @@ def info(name: str) -> OptimizerInfo:
     return entry
 
 
-def resolve(optim: Mapping[str, Any]) -> tuple[OptimizerInfo, dict[str, Any], bool]:
-    """Split a configuration's `optim` into the facts, the complete hyper-parameters and `decay_bias_and_norm`."""
+def resolve(optim: Mapping[str, Any]) -> tuple[OptimizerInfo, dict[str, Any], dict[str, Any]]:
+    """Split a configuration's `optim` into the facts, the complete hyper-parameters, and what makes parameter groups:
+    `decay_bias_and_norm` and `layer_decay`."""
     settings = dict(optim)
     entry = info(settings.pop("name"))
-    decay_bias_and_norm = bool(settings.pop("decay_bias_and_norm", False))
-    return entry, entry.complete(settings), decay_bias_and_norm
+    grouping = {
+        "decay_bias_and_norm": bool(settings.pop("decay_bias_and_norm", False)),
+        "layer_decay": float(settings.pop("layer_decay", 1.0)),
+    }
+    return entry, entry.complete(settings), grouping

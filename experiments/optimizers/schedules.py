@@ -1,4 +1,5 @@
-"""The learning rate as a pure function of the position in the run; no torch, no scheduler object, no state.
+"""The learning rate, and the momentum where it moves, as pure functions of the position in the run; no torch, no
+scheduler object, no state.
 
 A schedule function knows only `(schedule, lr, position)`; the position counts epochs from 0. In the released timm runs
 it moves once an epoch; where `schedule.per_update`, with every update. Of a run that counts updates, it counts updates.
@@ -95,11 +96,34 @@ def rate(schedule: ScheduleConfig, lr: float, epoch: int, progress: float = 0.0)
 
 def rate_of_update(config: RunConfig, epochs: Epochs, update: int) -> float:
     """The rate that `update`, counted from 1, uses: the schedule's, times that of its piece of a text."""
+    scheduled = rate(config.schedule, config.optim["lr"], *_position(config, epochs, update))
     if config.schedule.updates is not None:
-        return rate(config.schedule, config.optim["lr"], update - 1)
+        return scheduled
+    return scheduled * rate_factor(config, *epochs.of(update))
+
+
+def momentum(schedule: ScheduleConfig, lr: float, epoch: int, progress: float = 0.0) -> float | None:
+    """The momentum that goes with `rate` of the same arguments: `base_momentum` at the peak `lr`, `max_momentum` where
+    the rate stands lowest (at `warmup_lr` in the warm-up, at `min_lr` after it), in between in a straight line: 1cycle
+    (Smith, arXiv 1803.09820), as torch's OneCycleLR moves it. None where the schedule leaves momentum alone."""
+    if schedule.base_momentum is None or schedule.max_momentum is None:
+        return None
+    lowest = schedule.warmup_lr if epoch + progress < schedule.warmup else schedule.min_lr
+    part = 1.0 if lr == lowest else (rate(schedule, lr, epoch, progress) - lowest) / (lr - lowest)
+    return schedule.max_momentum + (schedule.base_momentum - schedule.max_momentum) * part
+
+
+def momentum_of_update(config: RunConfig, epochs: Epochs, update: int) -> float | None:
+    """The momentum that `update`, counted from 1, uses; None where it is the optimizer's own throughout."""
+    return momentum(config.schedule, config.optim["lr"], *_position(config, epochs, update))
+
+
+def _position(config: RunConfig, epochs: Epochs, update: int) -> tuple[int, float]:
+    """Epochs done before `update`, and the part of its own; of a run that counts updates, those done."""
+    if config.schedule.updates is not None:
+        return update - 1, 0.0
     epoch, done = epochs.of(update)
-    scheduled = rate(config.schedule, config.optim["lr"], epoch, done / epochs.updates[epoch])
-    return scheduled * rate_factor(config, epoch, done)
+    return epoch, done / epochs.updates[epoch]
 
 
 def rates(schedule: ScheduleConfig, lr: float) -> list[float]:

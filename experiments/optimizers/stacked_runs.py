@@ -49,9 +49,22 @@ def hand_over_gradients(optimizer: Optimizer, groups: Sequence[dict[str, Any]]) 
 
 
 def set_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
-    """Give every parameter group the rate of its runs, of which `rates` [S] has one for each."""
+    """Give every parameter group the rate of its runs, of which `rates` [S] has one for each, times its `lr_scale`."""
     for group in optimizer.param_groups:
-        group["lr"] = rates[group.get("first_run", 0)]
+        group["lr"] = rates[group.get("first_run", 0)] * group.get("lr_scale", 1.0)
+
+
+def set_momenta(optimizer: Optimizer, momenta: Sequence[float | None]) -> None:
+    """Give every parameter group the momentum of its runs, of which `momenta` [S] has one for each: `momentum`, or the
+    first of its `betas`. None leaves it as it was built."""
+    for group in optimizer.param_groups:
+        momentum = momenta[group.get("first_run", 0)]
+        if momentum is None:
+            continue
+        if "betas" in group:
+            group["betas"] = (momentum, *group["betas"][1:])
+        else:
+            group["momentum"] = momentum
 
 
 def _rows(parameters: Sequence[nn.Parameter], first: int, last: int) -> list[nn.Parameter]:

@@ -4,7 +4,7 @@
         config.json            the resolved configuration
         data.json              what its data were when it began (record.same_data)
         events.jsonl           what happened (record.events); events.tail-<n>.jsonl are ends cut off by a resume
-        timing.jsonl           wall-clock time (record.timing)
+        timing.jsonl           wall-clock time, norms of gradient and update (record.timing)
         checkpoints/
         record.json            there when sealed (record.seal); record.partial-<update>.json are earlier ones
         lock                   held by the process that trains

@@ -1,4 +1,4 @@
-"""Wall-clock time, throughput and restarts of a run: append-only JSON lines, outside the event chain.
+"""Wall-clock time, throughput, restarts and norms of a run: append-only JSON lines, outside the event chain.
 
 Every line has `kind`, `at` (UTC) and `elapsed` (seconds since this process opened the file). Kinds written
 here: `start` (first process of the run), `restart` (each later one), `epoch`; others come through `note`.
@@ -35,9 +35,10 @@ class Timing:
         """This process continues after `update` updates, whatever the file says."""
         self.note("restart", update=update, **{"code": code(), **values})
 
-    def epoch(self, epoch: int, update: int, seconds: float, samples: int) -> None:
-        """Epoch `epoch` ended at `update`; this process spent `seconds` on `samples` samples of it."""
-        self.note("epoch", epoch=epoch, update=update, seconds=seconds, samples=samples)
+    def epoch(self, epoch: int, update: int, seconds: float, samples: int, **values: Any) -> None:
+        """Epoch `epoch` ended at `update`; this process spent `seconds` on `samples` samples of it. `values` tell more
+        of it (`experiments.training.norms`); older records have none."""
+        self.note("epoch", epoch=epoch, update=update, seconds=seconds, samples=samples, **values)
 
     def note(self, kind: str, /, **values: Any) -> None:
         """Append one line."""

@@ -5,6 +5,7 @@ Each message names the value, where it came from and what would be valid.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import NoReturn
 
 from experiments.schema import names, paths
@@ -16,6 +17,7 @@ from experiments.schema.errors import UserError, suggestion
 from experiments.schema.experiment_file import read_experiment
 from experiments.schema.legal_values import DATA, IN_PACKAGES, check_each, check_read
 from experiments.schema.origin import origin
+from experiments.schema.players import of_player
 from experiments.schema.task_info import info
 from experiments.schema.typed import show
 
@@ -39,6 +41,7 @@ def check(config: RunConfig) -> None:
     check_read(config)
     _names(config)
     _schedule(config)
+    _players(config)
     info(config.task).check(config)
     _updates(config)
     _split(config)
@@ -96,6 +99,7 @@ def _schedule(config: RunConfig) -> None:
     if warmup > length.count:
         key = f"schedule.warmup_{unit}"
         raise UserError(f"{key}={warmup} ({origin(config, key)}): longer than all {length}")
+    _momentum(config)
     before = 0
     for milestone in schedule.milestones:
         if not before < milestone < length.count:
@@ -105,6 +109,48 @@ def _schedule(config: RunConfig) -> None:
                 f"{unit.removesuffix('s')} {length.count}"
             )
         before = milestone
+
+
+def _players(config: RunConfig) -> None:
+    """A player has an `optim` and a `schedule` of its own, but no budget: all go by the one count of updates."""
+    legal = {field.name for field in fields(ScheduleConfig)} - {"epochs", "updates", "cooldown_epochs"}
+    for name, sections in config.players.items():
+        place = f"players.{name}"
+        tree = sections if isinstance(sections, dict) else {str(sections): None}
+        for section in tree:
+            if section not in ("optim", "schedule") or not isinstance(tree[section], dict):
+                near = suggestion(section, ("optim", "schedule"))
+                raise UserError(
+                    f"{place}={show(sections)} ({origin(config, place)}): has sections optim and schedule{near}"
+                )
+        for key in set(tree.get("schedule") or ()) - legal:
+            whole = f"{place}.schedule.{key}"
+            raise UserError(f"{whole} ({origin(config, whole)}): no setting of one player{suggestion(key, legal)}")
+        own = of_player(config, name)
+        if "lr" not in own.optim:
+            raise UserError(f"{place}.optim.lr is missing: {own.optim['name']} is another optimizer than the run's")
+        try:
+            check_each(own)
+            _schedule(own)
+        except UserError as error:
+            raise UserError(f"{place}: {error}") from error
+
+
+def _momentum(config: RunConfig) -> None:
+    """A momentum that moves needs both its ends, the lower one first, and an optimizer that has one."""
+    ends = {f"schedule.{name}": getattr(config.schedule, name) for name in ("base_momentum", "max_momentum")}
+    given = {key: value for key, value in ends.items() if value is not None}
+    if not given:
+        return
+    (key, value), base, highest = next(iter(given.items())), *ends.values()
+    shown = f"{key}={value} ({origin(config, key)})"
+    if len(given) == 1:
+        other = next(name for name in ends if name not in given)
+        raise UserError(f"{shown}: moves between two values; give {other}, too")
+    if base > highest or highest == 1:
+        raise UserError(f"{shown}, schedule.max_momentum={highest}: it must not lie above that, which must be below 1")
+    if not {"momentum", "betas"} & config.optim.keys():
+        raise UserError(f"{shown}: optim={config.optim['name']} has neither momentum nor betas; did you mean null?")
 
 
 def _updates(config: RunConfig) -> None:

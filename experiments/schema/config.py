@@ -21,6 +21,9 @@ class ScheduleConfig:
     `cosine` is timm 0.6's: warm-up is not a prefix (unless `warmup_prefix`), the rate jumps onto the cosine, and
     `cooldown_epochs` at `min_lr` follow the budget. `cosine_from_warmup` is Transformer-XL's. `step` multiplies by
     `decay` at each milestone (an epoch). The rate changes with the epoch, or where `per_update` with every update.
+
+    With `base_momentum` and `max_momentum` the momentum (of Adam and its relatives, the first of `betas`) moves against
+    the rate, from the second down to the first at the peak and back: 1cycle, in the names of torch's OneCycleLR.
     """
 
     name: str = "cosine"
@@ -35,6 +38,8 @@ class ScheduleConfig:
     decay: float = 0.1
     updates: int | None = None
     warmup_updates: int = 0
+    base_momentum: float | None = None
+    max_momentum: float | None = None
 
     @property
     def length(self) -> int:
@@ -190,8 +195,9 @@ class TrackConfig:
 @dataclass
 class RunConfig:
     """One run. `optim` holds `name` and every hyper-parameter of that optimizer in the convention of the
-    released code (betas near 1), `decay_bias_and_norm` among them. Where `updates` is set, the budget counts updates,
-    and `epochs` means nothing."""
+    released code (betas near 1), `decay_bias_and_norm` and, where it is set, timm's `layer_decay` among them. Where
+    `updates` is set, the budget counts updates, and `epochs` means nothing. `players` holds, of a task whose parts take
+    turns, what each part's `optim` and `schedule` have of their own (`experiments.schema.players`)."""
 
     exp: str = ""
     title: str = ""
@@ -237,6 +243,7 @@ class RunConfig:
     disagreements: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
     updates: int | None = None
+    players: dict[str, Any] = field(default_factory=dict)
 
     @property
     def total_epochs(self) -> int:

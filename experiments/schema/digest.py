@@ -18,6 +18,7 @@ ADDED_LATER = {
     "optim.asgd_after": 0,
     "optim.asgd_metric": "val_ppl",
     "optim.asgd_average": True,
+    "optim.layer_decay": 1.0,
 }
 ADDED_LATER_TO = {"adam": {"optim.decoupled_weight_decay": False}}  # the same of one optimizer
 

@@ -32,6 +32,8 @@ BOUNDS = {
     "schedule.decay": (0.0, 1.0),
     "schedule.updates": (1, None),
     "schedule.warmup_updates": (0, None),
+    "schedule.base_momentum": (0.0, 1.0),
+    "schedule.max_momentum": (0.0, 1.0),
     "evaluation.every": (1, None),
     "evaluation.batch_size": (1, None),
     "checkpoint.every": (1, None),
@@ -45,6 +47,7 @@ BOUNDS = {
     "optim.eps": (0.0, None),
     "optim.weight_decay": (0.0, None),
     "optim.max_grad_norm": (0.0, None),
+    "optim.layer_decay": (0.0, 1.0),
 }
 
 DATA = ("images", "text")  # what a data set of `data=` may hold

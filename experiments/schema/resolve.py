@@ -34,6 +34,7 @@ DERIVED = {
     **dict.fromkeys(("curve", "provenance", "disagreements", "overrides"), ""),
     **{f"{group}.name": f"{group}=" for group in ("optim", "data", "launch", "track")},
 }
+OF_EVERY_OPTIMIZER = {"layer_decay": 1.0}  # absent where nobody sets it
 EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 
@@ -44,14 +45,14 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     """
     experiment, variant, data, files = _choose(choices, configs)
     budget = choose_budget(experiment, choices)
-    hyper_parameters = files["optim"]
+    hyper_parameters = {**files["optim"], **OF_EVERY_OPTIMIZER}
 
     stack = Stack()
     stack.add(Layer("configs/config.yaml", {key: files[key] for key in files if key not in (*names.GROUPS, *KNOBS)}))
     for group in ("launch", "track"):
         stack.add(Layer(f"configs/{group}", {group: files[group]}))
     stack.add(_data_layer(experiment.tree["data"], configs))
-    for layer in layers.recipe_layers(experiment, budget, hyper_parameters):
+    for layer in layers.recipe_layers(experiment, budget, files["optim"]):
         stack.add(layer)
     _name_provenance(stack, experiment, budget)
     printed = {key: stack.tree[key] for key in ("batch_size", "lr_scaling")}

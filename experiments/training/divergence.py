@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from experiments.schema.players import ONLY
 
 
 class NonFiniteLoss(Exception):
@@ -23,18 +25,21 @@ class Divergence:
     stays finite, and the other runs are, bit for bit, what they would have been.
     """
 
-    def __init__(self, module: nn.Module, optimizer: Optimizer, runs: int) -> None:
-        self._module, self._optimizer, self._runs = module, optimizer, runs
+    def __init__(self, module: nn.Module, optimizers: Mapping[str, Optimizer], runs: int) -> None:
+        """`optimizers` are those of the players."""
+        self._module, self._optimizers, self._runs = module, optimizers, runs
         self.reasons: dict[int, str] = {}
 
-    def check_losses(self, update: int, losses: Sequence[float]) -> None:
-        """End the runs whose loss at `update` is not finite. Raises NonFiniteLoss when none is left."""
+    def check_losses(self, update: int, losses: Sequence[float], player: str = ONLY) -> None:
+        """End the runs whose loss at `update`, the turn of `player`, is not finite. Raises NonFiniteLoss when none is
+        left."""
         if all(map(math.isfinite, losses)):
             return
         for run, loss in enumerate(losses):
             if not math.isfinite(loss):
                 whose = f" of run {run + 1} of the batch" if self._runs > 1 else ""
-                rates = ", ".join(f"{rate:g}" for rate in self._rates(run))
+                whose += f" of {player}" if player else ""
+                rates = ", ".join(f"{rate:g}" for rate in self._rates(run, player))
                 self._end(run, f"loss{whose} is {loss} at update {update}, learning rate {rates}; ")
 
     def check_parameters(self, update: int) -> None:
@@ -59,7 +64,7 @@ class Divergence:
     def _end(self, run: int, what: str) -> None:
         if run in self.reasons:
             return
-        self.reasons[run] = f"{what}{first_non_finite(self._optimizer)}"
+        self.reasons[run] = f"{what}{first_non_finite(self._optimizers)}"
         if len(self.reasons) == self._runs:
             raise NonFiniteLoss(self.reasons[run])
         self._hold_at_zero()
@@ -72,9 +77,9 @@ class Divergence:
                 if parameter.grad is not None:
                     self._own(parameter.grad, run).zero_()
 
-    def _rates(self, run: int) -> list[float]:
+    def _rates(self, run: int, player: str) -> list[float]:
         """The learning rates that parameter groups of a run have."""
-        groups = [group for group in self._optimizer.param_groups if group.get("first_run", 0) <= run]
+        groups = [group for group in self._optimizers[player].param_groups if group.get("first_run", 0) <= run]
         block = groups[-1].get("first_run", 0)
         return sorted({float(group["lr"]) for group in groups if group.get("first_run", 0) == block})
 
@@ -83,14 +88,21 @@ class Divergence:
         return parameter[run] if self._runs > 1 else parameter
 
 
-def first_non_finite(optimizer: Optimizer) -> str:
+def first_non_finite(optimizers: Mapping[str, Optimizer]) -> str:
     """Say which parameter group, and where known which parameter, holds the first non-finite value or gradient."""
+    groups = [
+        (f" of {player}" if player else "", index, group)
+        for player, optimizer in optimizers.items()
+        for index, group in enumerate(optimizer.param_groups)
+    ]
     for what in ("parameters", "gradients"):
-        for index, group in enumerate(optimizer.param_groups):
+        for whose, index, group in groups:
             for position, parameter in enumerate(group["params"]):
                 values: Tensor | None = parameter.detach() if what == "parameters" else parameter.grad
                 if values is not None and not values.isfinite().all():
                     names = group.get("names") or group.get("param_names") or []
                     name = f" ({names[position]})" if position < len(names) else ""
-                    return f"first non-finite {what} in parameter group {index}{name}"
-    return f"every value and gradient of parameter groups 0 to {len(optimizer.param_groups) - 1} is finite"
+                    return f"first non-finite {what}{whose} in parameter group {index}{name}"
+    if len(optimizers) > 1:
+        return f"every value and gradient of {' and '.join(optimizers)} is finite"
+    return f"every value and gradient of parameter groups 0 to {len(groups) - 1} is finite"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,16 +18,21 @@ if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
 
-def evaluate(config: RunConfig, task: Task, optimizer: Optimizer, ema: ModelEmaV3 | None, part: Part) -> dict[str, Any]:
+def evaluate(
+    config: RunConfig, task: Task, optimizers: Sequence[Optimizer], ema: ModelEmaV3 | None, part: Part
+) -> dict[str, Any]:
     """The metrics of the task, of which an optimizer that goes by them is told. Every rank calls this."""
     parallel.share_batch_norm(task.module, part.world_size, config.distribute_batch_norm)
     module = task.module
     if ema is not None:
         module = ema.module
         parallel.share_batch_norm(module, part.world_size, config.distribute_batch_norm)
-    seen = getattr(optimizer, "evaluation_parameters", nullcontext)()  # averages, perhaps
-    with torch.no_grad(), autocast(config.precision, part.device), seen:
+    with torch.no_grad(), autocast(config.precision, part.device), ExitStack() as seen:
+        for optimizer in optimizers:
+            if hasattr(optimizer, "evaluation_parameters"):  # averages, perhaps
+                seen.enter_context(optimizer.evaluation_parameters())
         metrics = task.evaluate(module)
-    if hasattr(optimizer, "after_evaluation"):
-        optimizer.after_evaluation(metrics)
+    for optimizer in optimizers:
+        if hasattr(optimizer, "after_evaluation"):
+            optimizer.after_evaluation(metrics)
     return metrics

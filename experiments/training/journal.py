@@ -62,11 +62,12 @@ class Journal:
         if self.writes:
             self._spent += time.monotonic() - self._clock
 
-    def epoch(self, epoch: int, update: int, samples: int) -> None:
-        """Training reached the end of `epoch`, with `samples` samples since the one before, and pauses."""
+    def epoch(self, epoch: int, update: int, samples: int, **values: Any) -> None:
+        """Training reached the end of `epoch`, with `samples` samples since the one before, and pauses. The wall-clock
+        file gets `values`, too."""
         if self.writes:
             self.stop_clock()
-            self._timing.epoch(epoch, update, self._spent, samples)
+            self._timing.epoch(epoch, update, self._spent, samples, **values)
             self._spent = 0.0
 
     def position(self) -> dict[str, Any]:
@@ -98,8 +99,7 @@ class Journals:
     def event(self, kind: str, **values: Any) -> None:
         """As `Journal.event`; of a value that is `EachRun` every run gets its own."""
         for index, journal in self._going_on():
-            own = {key: value[index] if isinstance(value, EachRun) else value for key, value in values.items()}
-            journal.event(kind, **own)
+            journal.event(kind, **_own(values, index))
 
     def note(self, kind: str, **values: Any) -> None:
         """As `Journal.note`."""
@@ -121,10 +121,10 @@ class Journals:
         for _, journal in self._going_on():
             journal.stop_clock()
 
-    def epoch(self, epoch: int, update: int, samples: int) -> None:
-        """As `Journal.epoch`; `samples` are those of one run."""
-        for _, journal in self._going_on():
-            journal.epoch(epoch, update, samples)
+    def epoch(self, epoch: int, update: int, samples: int, **values: Any) -> None:
+        """As `Journal.epoch`; `samples` are those of one run, of values that are `EachRun` every run gets its own."""
+        for index, journal in self._going_on():
+            journal.epoch(epoch, update, samples, **_own(values, index))
 
     def positions(self) -> list[dict[str, Any]]:
         """Where the event logs stand, once everything before is on disk."""
@@ -137,3 +137,8 @@ class Journals:
 
     def _going_on(self) -> list[tuple[int, Journal]]:
         return [(index, journal) for index, journal in enumerate(self._journals) if index not in self.ended]
+
+
+def _own(values: dict[str, Any], index: int) -> dict[str, Any]:
+    """What the run at `index` writes of `values`."""
+    return {key: value[index] if isinstance(value, EachRun) else value for key, value in values.items()}

@@ -14,27 +14,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from experiments import optimizers
-from experiments.optimizers.schedules import rate_of_update
-from experiments.optimizers.stacked_runs import set_rates
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.budget import budget_of, stop_update
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
 from experiments.schema.epochs import of_run
 from experiments.schema.errors import UserError
+from experiments.schema.players import ONLY, of_each
 from experiments.training import checkpoint, memory, parallel
 from experiments.training.batched_seeds import Member, refuse_other_members
-from experiments.training.divergence import Divergence, NonFiniteLoss
+from experiments.training.divergence import NonFiniteLoss
 from experiments.training.evaluation import evaluate
 from experiments.training.holding import held
 from experiments.training.interruption import Interruption
 from experiments.training.journal import Journals
-from experiments.training.precision import gradient_scaler, prepare
+from experiments.training.players import described, players_of, whose_turn
+from experiments.training.precision import prepare
 from experiments.training.progress import RunProgress, metrics_line, title_of
 from experiments.training.sealing import Sealer
 from experiments.training.state import load_state, require_fit, state_of
-from experiments.training.step import Step
 from experiments.training.task import EachRun, Part, Task
 from experiments.verdict.curves import on_track
 
@@ -84,7 +82,6 @@ class Run:
         self.config, self.directory, self.task, self.part = config, directory, task, part
         self.members: list[Member] = [(config, directory), *others]
         self.seeds = [member.seed for member, _ in self.members]
-        self.peak_rates = [member.optim["lr"] for member, _ in self.members]
         refuse_other_members(self.members)
         self.epochs = of_run(config)
         self.total_updates = self.epochs.total_updates
@@ -93,28 +90,16 @@ class Run:
         memory.reset_peak(part.device)
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)
-        self.optimizer = optimizers.build(config.optim, task.module, self.peak_rates)
+        self.players, self.divergence = players_of(task, [member for member, _ in self.members], part)
         self.ema = _moving_average(task.module, config.ema_decay) if config.ema_decay else None
-        self.scaler = gradient_scaler(config.precision, part.device)
-        self.divergence = Divergence(task.module, self.optimizer, len(self.members))
-        self.step = Step(
-            task=task,
-            call=parallel.wrap(task.module, part.world_size, part.device, config.model.compile),
-            optimizer=self.optimizer,
-            divergence=self.divergence,
-            scaler=self.scaler,
-            part=part,
-            seed=config.seed,
-            precision=config.precision,
-            clip_grad_norm=config.clip_grad_norm,
-        )
         self.update = 0
         self.epoch_loss = [0.0] * len(self.seeds)  # sums over the current epoch's updates of mean loss x count
-        self.epoch_count = 0
+        self.epoch_count: float = 0
+        self.epoch_parts: dict[str, tuple[list[float], float]] = {}  # sums and counts of the loss's parts and players
         self.samples = 0  # trained on by this process since the journal last heard of it
         self.journal = Journals(self.members, writes=part.rank == 0)
         if self.journal.writes:
-            self.sealer = Sealer(self.members, task, self.optimizer, part)
+            self.sealer = Sealer(self.members, task, self.players, part)
 
     def resume(self) -> None:
         """Load the newest checkpoint that can be used, if any, and cut the event log back to where it stood then. A run
@@ -134,7 +119,7 @@ class Run:
         kept = self.journal.go_back(_listed(state["events"]) if state else [None] * len(self.seeds), self.update)
         if state is None:
             self._begin()
-        elif state["optimizer_ran"] != (now := optimizers.describe(self.optimizer)):
+        elif state["optimizer_ran"] != (now := described(self.config, self.players)):
             self.journal.note("optimizer_changed", before=state["optimizer_ran"], now=now)
         title = title_of([config for config, _ in self.members])
         self.progress = RunProgress(title, self.total_updates, self.update, self.part.rank == 0)
@@ -167,36 +152,33 @@ class Run:
     def perform(self, interruption: Interruption, until: int) -> bool:
         """Perform updates up to `until`; return False when an interruption ended them before."""
         while self.update < until:
-            self.rates = self._rates_of(self.update + 1)
-            set_rates(self.optimizer, self.rates)
-            losses, leaving = self.step(self.update + 1, leave=lambda: interruption.requested)
+            name = whose_turn(self.task, self.config, self.update + 1)
+            player = self.players[name]
+            player.follow_schedule(self.epochs, self.update + 1)
+            done = player.step(self.update + 1, leave=lambda: interruption.requested)
             self.seal_diverged()
             self.update += 1
             if self.ema is not None:
                 self.ema.update(self.task.module)
+            self.epoch_loss = _plus(self.epoch_loss, done.losses, done.count)
+            parts = done.parts if name == ONLY else {name: done.losses, **done.parts}
+            for part, means in parts.items():
+                sums, count = self.epoch_parts.get(part, (None, 0))
+                self.epoch_parts[part] = _plus(sums, means, done.count), count + done.count
+            self.epoch_count += done.count
             count = self.task.count(self.update)
-            self.epoch_loss = [total + loss * count for total, loss in zip(self.epoch_loss, losses, strict=True)]
-            self.epoch_count += count
             self.samples += count
-            left = self.divergence.left(losses)
-            self.progress.updated(self.update, sum(left) / len(left), count * len(losses))
+            left = self.divergence.left(done.losses)
+            self.progress.updated(self.update, sum(left) / len(left), count * len(done.losses))
             if self.epochs.ends_with(self.update):
                 self._end_epoch(self.epochs.done(self.update) - 1)
             if self.update == self.stop or self._is_due(self.config.checkpoint.every):
                 self.journal.stop_clock()
                 self._save()
                 self.journal.start_clock()
-            if leaving and self.update < until:
+            if done.leaving and self.update < until:
                 return False
         return True
-
-    def _rates_of(self, update: int) -> list[float]:
-        """The learning rate of each run."""
-        of_peak: dict[float, float] = {}
-        for (config, _), peak in zip(self.members, self.peak_rates, strict=True):
-            if peak not in of_peak:
-                of_peak[peak] = rate_of_update(config, self.epochs, update)
-        return [of_peak[peak] for peak in self.peak_rates]
 
     def _is_due(self, every: int) -> bool:
         """Whether the run ends here, or so many epochs, or updates where the budget counts them."""
@@ -218,16 +200,34 @@ class Run:
 
     def _end_epoch(self, epoch: int) -> None:
         mean_loss = EachRun(total / self.epoch_count for total in self.epoch_loss)
-        self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=EachRun(self.rates))
-        self.epoch_loss, self.epoch_count = [0.0] * len(self.seeds), 0
-        self.journal.epoch(epoch, self.update, self.samples)
+        self.journal.event("train", epoch=epoch, update=self.update, loss=mean_loss, lr=self._rates(), **self._parts())
+        self.epoch_loss, self.epoch_count, self.epoch_parts = [0.0] * len(self.seeds), 0, {}
+        norms = {
+            f"{name}.{key}" if name else key: value
+            for name, player in self.players.items()
+            for key, value in player.norms.take().items()
+        }
+        self.journal.epoch(epoch, self.update, self.samples, **norms)
         self.samples = 0
         if self._is_due(self.config.evaluation.every):
             self._evaluate(epoch)
         self.journal.start_clock()
 
+    def _rates(self) -> EachRun:
+        """The learning rate of each run at this update, before `lr_scale`; of several players, that of each."""
+        rates = {name: player.rates(self.epochs, self.update) for name, player in self.players.items()}
+        runs = [{name: of_all[run] for name, of_all in rates.items()} for run in range(len(self.seeds))]
+        return EachRun(of_each(self.config, own.__getitem__) for own in runs)
+
+    def _parts(self) -> dict[str, EachRun]:
+        """Of each run the epoch's mean of every part of its loss, and of several players each one's loss."""
+        means = {name: [total / count for total in sums] for name, (sums, count) in self.epoch_parts.items()}
+        runs = range(len(self.seeds))
+        return {"parts": EachRun({name: mean[run] for name, mean in means.items()} for run in runs)} if means else {}
+
     def _evaluate(self, epoch: int) -> None:
-        metrics = evaluate(self.config, self.task, self.optimizer, self.ema, self.part)
+        trained = [player.optimizer for player in self.players.values()]
+        metrics = evaluate(self.config, self.task, trained, self.ema, self.part)
         self.journal.event("evaluation", epoch=epoch, update=self.update, **metrics)
         place = f"epoch {epoch + 1}/{self.config.total_epochs}"
         if self.config.updates is not None:
@@ -275,7 +275,7 @@ class Run:
         """Write a checkpoint, which holds no NaN or infinite parameters. Raises NonFiniteLoss when no run is left."""
         self.divergence.check_parameters(self.update)
         self.seal_diverged()
-        trained = state_of(self.task, self.optimizer, self.ema, self.scaler, self.part)
+        trained = state_of(self.config, self.task, self.players, self.ema, self.part)
         if not self.journal.writes:
             return
         counted = {
@@ -283,6 +283,7 @@ class Run:
             "update": self.update,
             "epoch_loss": self.epoch_loss,
             "epoch_count": self.epoch_count,
+            "epoch_parts": self.epoch_parts,
             "diverged": self.divergence.reasons,
             "events": self.journal.positions(),
         }
@@ -291,11 +292,12 @@ class Run:
     def _load(self, state: dict[str, Any]) -> None:
         """Take up `state`, all of it. Raises Unusable, before anything is changed, where it is of another run."""
         self._require_own(state)
-        require_fit(state, self.task, self.optimizer, self.ema)
+        require_fit(state, self.task, self.players, self.ema)
         self.update, self.epoch_count = state["update"], state["epoch_count"]
         self.epoch_loss = _listed(state["epoch_loss"])
+        self.epoch_parts = state.get("epoch_parts", {})  # earlier code kept none
         self.divergence.reasons = state.get("diverged", {})
-        load_state(state, self.task, self.optimizer, self.ema, self.scaler, self.part)
+        load_state(state, self.task, self.players, self.ema, self.part)
         if self.config.launch.threads is None:  # another count would round otherwise
             torch.set_num_threads(state["threads"])
 
@@ -329,6 +331,11 @@ def _moving_average(module: nn.Module, decay: float) -> ModelEmaV3:
 def _listed(value: Any) -> list[Any]:
     """A checkpoint's values of each seed; older checkpoints have the one of their one."""
     return value if isinstance(value, list) else [value]
+
+
+def _plus(sums: list[float] | None, means: list[float], count: float) -> list[float]:
+    """`sums`, or zeros, with those that `means` are of."""
+    return [total + mean * count for total, mean in zip(sums or [0.0] * len(means), means, strict=True)]
 
 
 def _said(seeds: list[int]) -> str:

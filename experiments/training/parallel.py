@@ -83,6 +83,13 @@ def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:
     return tensor.tolist()
 
 
+def sum_on_device(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor` summed over ranks, in place, without a wait for a GPU."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
+
+
 def share_batch_norm(module: nn.Module, world_size: int, how: str) -> None:
     """Batch-norm statistics before an evaluation (timm's `dist_bn`): `reduce` averages them over ranks,
     `broadcast` takes rank 0's, `none` leaves each rank its own."""

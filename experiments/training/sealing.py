@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import Optimizer
 
-from experiments import optimizers
 from experiments.record.same_data import with_what_was_loaded
 from experiments.record.seal import seal
 from experiments.training import memory
 from experiments.training.batched_seeds import Member, together
+from experiments.training.players import Player, described
 from experiments.training.task import Part, Task
 
 
 class Sealer:
     """Seals the runs of a process, on rank 0."""
 
-    def __init__(self, members: Sequence[Member], task: Task, optimizer: Optimizer, part: Part) -> None:
+    def __init__(self, members: Sequence[Member], task: Task, players: Mapping[str, Player], part: Part) -> None:
         """The data are described as they are now; beside training, for a large folder takes minutes."""
-        self._members, self._task, self._optimizer, self._part = members, task, optimizer, part
+        self._members, self._task, self._players, self._part = members, task, players, part
         self._manifest = ThreadPoolExecutor(1).submit(task.manifest)
 
     def __call__(self, member: Member, status: str, progress: dict[str, int], digest: str | None) -> Path:
@@ -34,7 +33,7 @@ class Sealer:
             progress=progress,
             parameters_digest=digest,
             data=with_what_was_loaded(member[1].identity() or {}, self._manifest.result()),
-            optimizer=optimizers.describe(self._optimizer),
+            optimizer=described(member[0], self._players),
             threads=torch.get_num_threads(),
             split={
                 "ranks": self._part.world_size,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim import Optimizer
 
 from experiments import optimizers
+from experiments.schema.config import RunConfig
+from experiments.schema.players import of_each, own
 from experiments.training import checkpoint, parallel
+from experiments.training.players import Player, described
 from experiments.training.task import Part, Task
 
 if TYPE_CHECKING:
@@ -16,24 +20,26 @@ if TYPE_CHECKING:
 
 
 def state_of(
-    task: Task, optimizer: Optimizer, ema: ModelEmaV3 | None, scaler: torch.amp.GradScaler, part: Part
+    config: RunConfig, task: Task, players: Mapping[str, Player], ema: ModelEmaV3 | None, part: Part
 ) -> dict[str, Any]:
-    """The state of all of these, asked on every rank. What ranks hold apart is complete on rank 0 alone."""
+    """The state of all of these, asked on every rank. What ranks hold apart is complete on rank 0 alone. Of several
+    players `optimizer`, `optimizer_ran`, `scaler` and `norms` have that of each by its name."""
     return {
         "rank_buffers": parallel.gather_buffers(task.module, part.world_size),
         "rank_ema_buffers": parallel.gather_buffers(ema.module, part.world_size) if ema is not None else None,
         "task": task.state(),
         "module": task.module.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "optimizer_ran": optimizers.describe(optimizer),
+        "optimizer": of_each(config, lambda name: players[name].optimizer.state_dict()),
+        "optimizer_ran": described(config, players),
         "ema": ema.module.state_dict() if ema is not None else None,
-        "scaler": scaler.state_dict(),
+        "scaler": of_each(config, lambda name: players[name].scaler.state_dict()),
+        "norms": of_each(config, lambda name: players[name].norms.state()),
         "random": checkpoint.random_streams(),
         "threads": torch.get_num_threads(),
     }
 
 
-def require_fit(state: dict[str, Any], task: Task, optimizer: Optimizer, ema: ModelEmaV3 | None) -> None:
+def require_fit(state: dict[str, Any], task: Task, players: Mapping[str, Player], ema: ModelEmaV3 | None) -> None:
     """Raise `checkpoint.Unusable` for a state that is not of these: checked before anything is changed."""
     missing = {"rank_buffers", "rank_ema_buffers", "task", "module", "optimizer", "optimizer_ran", "ema", "scaler"}
     missing = (missing | {"random", "threads"}) - state.keys()
@@ -44,10 +50,12 @@ def require_fit(state: dict[str, Any], task: Task, optimizer: Optimizer, ema: Mo
         raise checkpoint.Unusable(f"it has {'no ' * (state['ema'] is None)}averaged weights")
     if ema is not None:
         _require_shapes("averaged model", state["ema"], ema.module.state_dict())
-    before, now = state["optimizer_ran"]["name"], optimizers.describe(optimizer)["name"]
-    if before != now:
-        raise checkpoint.Unusable(f"it is of optimizer {before}, not {now}")
-    _require_optimizer(state["optimizer"], optimizer, elementwise=_is_elementwise(now))
+    for name, player in players.items():
+        before = own(state["optimizer_ran"], name)["name"]
+        now = optimizers.describe(player.optimizer)["name"]
+        if before != now:
+            raise checkpoint.Unusable(f"it is of optimizer {before}, not {now}")
+        _require_optimizer(own(state["optimizer"], name), player.optimizer, elementwise=_is_elementwise(now))
 
 
 def _require_shapes(what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -79,16 +87,17 @@ def _is_elementwise(name: str) -> bool:
 def load_state(
     state: dict[str, Any],
     task: Task,
-    optimizer: Optimizer,
+    players: Mapping[str, Player],
     ema: ModelEmaV3 | None,
-    scaler: torch.amp.GradScaler,
     part: Part,
 ) -> None:
     """Inverse of `state_of`, on every rank, but for the number of threads."""
     parallel.restore(task.module, state["module"], state["rank_buffers"], part.rank, part.world_size)
-    optimizer.load_state_dict(state["optimizer"])
+    for name, player in players.items():
+        player.optimizer.load_state_dict(own(state["optimizer"], name))
+        player.scaler.load_state_dict(own(state["scaler"], name))
+        player.norms.load(own(state["norms"], name) if "norms" in state else {})  # earlier code kept none
     if ema is not None:
         parallel.restore(ema.module, state["ema"], state["rank_ema_buffers"], part.rank, part.world_size)
-    scaler.load_state_dict(state["scaler"])
     task.load(state["task"])
     checkpoint.restore_random_streams(state["random"])

@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from experiments.data.streams import derive, reseed
 from experiments.optimizers.sam import SAM, without_batch_statistics
 from experiments.training import parallel
 from experiments.training.divergence import Divergence
+from experiments.training.norms import Norms
 from experiments.training.precision import autocast
 from experiments.training.task import Part, Task
+
+
+@dataclass
+class Stepped:
+    """What an update was: its mean loss, that of each seed, and of each of the loss's parts, over `count` terms; and
+    whether any rank wants to leave after it."""
+
+    losses: list[float]
+    parts: dict[str, list[float]]
+    count: float
+    leaving: bool
 
 
 @dataclass
 class Step:
     """Everything that turns one update's micro-batches into new parameters.
 
-    `call` is `task.module` as forward passes use it (DDP, compiled). Gradients are those of
-    `sum of terms / count of terms` over all micro-batches and ranks, whatever the split.
+    `module` is what it trains, the task's or that of a `player`, and `call` the same as forward passes use it (DDP,
+    compiled); `others` are the parameters of other players. Gradients are those of `sum of terms / count of terms` over
+    all micro-batches and ranks, whatever the split.
     """
 
     task: Task
+    player: str
+    module: nn.Module
+    others: Sequence[nn.Parameter]
     call: nn.Module
     optimizer: Optimizer
     divergence: Divergence
+    norms: Norms
     scaler: torch.amp.GradScaler
     part: Part
     seed: int
     precision: str
     clip_grad_norm: float | None
 
-    def __call__(self, update: int, leave: Callable[[], bool]) -> tuple[list[float], bool]:
-        """Perform `update` (from 1). Return its mean loss, that of each seed, and whether any rank wants to leave after
-        it, which `leave()` says when the update's gradients are there.
+    def __call__(self, update: int, leave: Callable[[], bool]) -> Stepped:
+        """Perform `update` (from 1); `leave()` says, when its gradients are there, whether this rank wants to leave.
 
         A run whose loss is not finite takes no further part. Where none is left, raises NonFiniteLoss, on every rank
         and before the parameters change. A non-finite *gradient* under fp16 is the scaler's business: it skips the
@@ -48,47 +64,82 @@ class Step:
         batches: Iterable[Any] = self.task.micro_batches(update)
         if isinstance(self.optimizer, SAM):
             batches = list(batches)  # seen twice
-        shares = self._gradients(update, batches, passage=0)
-        *losses, leaving = parallel.sum_over_ranks([*shares, float(leave())], self.part.device)
-        self.divergence.check_losses(update, losses)
+        shares, count = self._gradients(update, batches, passage=0)
+        flat = [value for values in shares.values() for value in values]
+        *flat, leaving = parallel.sum_over_ranks([*flat, float(leave())], self.part.device)
+        summed = iter(flat)
+        losses, *parts = ([next(summed) for _ in values] for values in shares.values())
+        self.divergence.check_losses(update, losses, self.player)
         if isinstance(self.optimizer, SAM):
             self.optimizer.perturb()
-            with without_batch_statistics(self.task.module):
+            with without_batch_statistics(self.module):
                 self._gradients(update, batches, passage=1)
             self.optimizer.restore()
-        with self.divergence.held():
+        with self.divergence.held(), self.norms.of_step(update, self.scaler):
             if self.clip_grad_norm:
                 self.scaler.unscale_(self.optimizer)
                 self._clip(self.clip_grad_norm)
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        return losses, leaving > 0
+        _, *names = shares
+        return Stepped(losses, dict(zip(names, parts, strict=True)), count, leaving > 0)
 
     def _clip(self, max_norm: float) -> None:
-        own = getattr(self.task.module, "clip_grad_norm_", None)
+        own = getattr(self.module, "clip_grad_norm_", None)
         if own is not None:
             own(max_norm)
         else:
-            nn.utils.clip_grad_norm_(self.task.module.parameters(), max_norm)
+            nn.utils.clip_grad_norm_(self.module.parameters(), max_norm)
 
-    def _gradients(self, update: int, batches: Iterable[Any], passage: int) -> list[float]:
-        """Fill `.grad`; return this rank's share of the mean loss, of each seed. Stochastic layers draw from
-        (seed, update, place of the micro-batch in the update, passage)."""
+    def _gradients(self, update: int, batches: Iterable[Any], passage: int) -> tuple[dict[str, list[float]], float]:
+        """Fill `.grad`; return this rank's shares of the means, of each seed, the loss's first and then its parts', and
+        the number of terms. Stochastic layers draw from (seed, update, place of the micro-batch, passage)."""
         self.optimizer.zero_grad(set_to_none=True)
         if not self.call.training:  # walking over all modules costs more than asking one
             self.call.train()
         rank, world_size, device = self.part.rank, self.part.world_size, self.part.device
-        count = self.task.count(update)
-        total = torch.zeros(1, dtype=torch.float64, device=device)
+        count: float = self.task.count(update)
+        counted: Tensor | None = None
+        sums = {"": torch.zeros(1, dtype=torch.float64, device=device)}  # of the loss, and of its parts by name
         for position, (batch, last) in enumerate(_with_last(batches)):
             reseed(derive(self.seed, "forward", update, position * world_size + rank, passage), device)
-            with nullcontext() if last else parallel.without_reduction(self.call):
+            waiting = nullcontext() if last else parallel.without_reduction(self.call)
+            with waiting, _without_gradients(self.others):
                 with autocast(self.precision, device):
-                    terms = self.task.loss(self.call, batch).sum
+                    loss = self.task.loss(self.call, batch)
+                if loss.count is not None:
+                    counted = (0 if counted is None else counted) + _scalar(loss.count, device)
+                divisor = count if counted is None else 1
                 # DDP averages over ranks: the factor turns that into the sum.
-                self.scaler.scale(terms.sum() * (world_size / count)).backward()
-            total = total + terms.detach().double()
-        return (total / count).tolist()
+                self.scaler.scale(loss.sum.sum() * (world_size / divisor)).backward()
+            for name, value in {"": loss.sum, **loss.parts}.items():
+                sums[name] = sums.get(name, 0) + value.detach().double()
+        if counted is not None:
+            count = self._divide_by(counted)
+        return {name: (value / count).reshape(-1).tolist() for name, value in sums.items()}, count
+
+    def _divide_by(self, counted: Tensor) -> float:
+        """Divide the gradient by the terms that all ranks counted, by 1 where there were none."""
+        total = parallel.sum_on_device(counted).clamp(min=1)
+        for parameter in self.module.parameters():
+            if parameter.grad is not None:
+                parameter.grad.div_(total)
+        return total.item()
+
+
+@contextmanager
+def _without_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def _scalar(count: Tensor | float, device: torch.device) -> Tensor:
+    return torch.as_tensor(count, dtype=torch.float64, device=device).detach().reshape(())
 
 
 def _with_last(items: Iterable[Any]) -> Iterator[tuple[Any, bool]]:

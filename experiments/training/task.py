@@ -27,9 +27,17 @@ class Part:
 @dataclass
 class Loss:
     """Loss of one micro-batch: the differentiable *sum* of its terms, a scalar; or [seeds], one sum for each seed of a
-    task that trains several at once."""
+    task that trains several at once.
+
+    `count` is the number of terms (a number or a scalar) where only the forward pass knows it, as in detection: then
+    in every micro-batch, and their sum over the update's divides in place of `Task.count`. `parts` are sums like `sum`
+    under their names, each divided as it is: their means stand in the record beside the loss's. Every micro-batch of an
+    update has the same ones.
+    """
 
     sum: Tensor
+    count: Tensor | float | None = None
+    parts: dict[str, Tensor] = field(default_factory=dict)
 
 
 class EachRun(tuple):
@@ -43,6 +51,11 @@ class Task(Protocol):
     A task whose runs begin from others' (`TaskInfo.parents`) has `adopt(module_state, task_state)`, which takes what it
     wants of the parent's final states, once, before anything is asked of it.
 
+    A task may have players, children of its module that take turns at updates, with a configuration for each in
+    `config.players`. Then it has `player(update)`, the name of the one whose turn it is, a pure function; `loss` gets
+    that child as its module, and the parameters of the other players need no gradient meanwhile. The schedules of all
+    go by the one count of updates.
+
     A task may train the runs of several seeds as one batch: its module then has `agents()`, one module for each seed,
     and `clip_grad_norm_(max_norm)`, which clips each seed's gradient by its own norm.
     """
@@ -50,14 +63,15 @@ class Task(Protocol):
     module: nn.Module
 
     def count(self, update: int) -> int:
-        """Number of loss terms (samples, tokens) in the whole update, over all ranks and micro-batches."""
+        """Number of loss terms (samples, tokens) in the whole update, over all ranks and micro-batches; of samples
+        where `Loss.count` tells the terms."""
 
     def micro_batches(self, update: int) -> Iterator[Any]:
         """This rank's micro-batches of `update`, on the device. A pure function of (seed, update); calls come in
         order of updates, so that an implementation can read ahead, but any first update is allowed (resume)."""
 
     def loss(self, module: nn.Module, batch: Any) -> Loss:
-        """Run `module` (`self.module`, perhaps wrapped by DDP or compiled) on one micro-batch."""
+        """Run `module` (`self.module` or its player, perhaps wrapped by DDP or compiled) on one micro-batch."""
 
     def evaluate(self, module: nn.Module) -> dict[str, Any]:
         """Metrics on held-out data, summed over all ranks: the same answer on each; `EachRun` where seeds differ.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +40,34 @@ def test_a_plan_of_the_released_vit_small_run(capsys):
     assert tree["lr_per_epoch"][60] / 0.015 == pytest.approx(0.905, abs=1e-3)  # the jump onto the cosine
     assert "data.root" in tree["missing_data"]
     assert tree["warnings"] == []
+
+
+def test_a_plan_says_what_rates_layers_have_and_how_the_momentum_moves(capsys):
+    moving = ["schedule.base_momentum=0.85", "schedule.max_momentum=0.98", "optim.layer_decay=0.5"]
+    tree = planned(capsys, *PAPER, *moving)
+    assert tree["lr_scales"] == [0.5**layer for layer in range(13, -1, -1)]  # embedding, 12 blocks, head
+    assert tree["lr_per_epoch"] == planned(capsys, *PAPER)["lr_per_epoch"]
+    assert (tree["momentum_per_epoch"][0], tree["momentum_per_epoch"][-1]) == (0.98, 0.98)
+    assert planned(capsys, *PAPER)["lr_scales"] == [1.0]
+    assert dispatch(compose([*PAPER[:-1], *moving])) == 0
+    text = capsys.readouterr().out
+    assert "times 0.000122 in the first of 14 layers to 1 in the last" in text
+    assert "momentum             first 0.98, lowest 0.8" in text
+
+
+def test_a_plan_of_several_players_counts_the_states_and_rates_of_each(capsys):
+    own = ["players.blocks.optim.lr=0.001", "players.head.optim.name=sgd", "players.head.optim.lr=0.5"]
+    [config] = compose([*PAPER, *own, "players.head.schedule.name=constant"])
+    made = plan.make(config)
+    tree, sizes = made.as_dict(), {"blocks": 0, "head": 384 * 1000 + 1000}
+    sizes["blocks"] = sum(math.prod(shape) for name, shape in made.shapes.items() if name.startswith("blocks."))
+    assert made.memory["optimizer_state"] == 4 * (4 * sizes["blocks"] + sizes["head"])
+    assert tree["players"]["blocks"]["optimizer"]["betas"] == [0.98, 0.92, 0.99]
+    assert tree["players"]["blocks"]["lr_per_epoch"][60] / 0.001 == pytest.approx(0.905, abs=1e-3)
+    assert tree["players"]["head"]["lr_per_epoch"] == [0.5] * 310
+    assert planned(capsys, *PAPER)["players"] == {}
+    assert dispatch([replace(config, launch=replace(config.launch, format="text"))]) == 0
+    assert "head                 sgd on 385,000 parameters, learning rate peak 0.5" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("optim", "states"), [("adan", 4), ("adamw", 2), ("sgd", 1)])

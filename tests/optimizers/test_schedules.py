@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.optimizers.schedules import rate, rate_of_update, rates
+from experiments.optimizers.schedules import momentum_of_update, rate, rate_of_update, rates
 from experiments.schema.config import RunConfig, ScheduleConfig
 from experiments.schema.epochs import Epochs
 from experiments.schema.errors import UserError
@@ -106,3 +106,35 @@ def test_with_a_warm_up_prefix_the_cosine_begins_at_the_peak_and_spans_the_rest(
 def test_an_unknown_schedule_is_a_user_error():
     with pytest.raises(UserError, match=r"schedule\.name=cosin: unknown schedule; did you mean 'cosine'"):
         rate(ScheduleConfig(name="cosin"), 0.1, 0)
+
+
+def test_the_momentum_moves_against_the_rate_as_in_torchs_one_cycle():
+    torch = pytest.importorskip("torch")
+    from torch.optim.lr_scheduler import OneCycleLR
+
+    schedule = ScheduleConfig(
+        name="linear",
+        updates=99,
+        warmup_updates=29,
+        warmup_prefix=True,
+        warmup_lr=0.004,
+        min_lr=1e-5,
+        base_momentum=0.85,
+        max_momentum=0.95,
+    )
+    config = RunConfig(schedule=schedule, optim={"lr": 0.1})
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+    theirs = OneCycleLR(
+        optimizer, 0.1, total_steps=100, pct_start=0.3, anneal_strategy="linear", div_factor=25, final_div_factor=400
+    )
+    for update in range(1, 100):
+        group, epochs = optimizer.param_groups[0], Epochs.equal(99, epochs=1)
+        assert rate_of_update(config, epochs, update) == pytest.approx(group["lr"], rel=1e-12)
+        assert momentum_of_update(config, epochs, update) == pytest.approx(group["momentum"], rel=1e-12)
+        optimizer.step()
+        theirs.step()
+
+
+def test_without_its_settings_the_momentum_is_the_optimizers_own():
+    config = RunConfig(schedule=cosine(10, 2), optim={"lr": 0.1})
+    assert momentum_of_update(config, Epochs.equal(4, epochs=10), 5) is None

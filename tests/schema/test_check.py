@@ -52,6 +52,13 @@ def composed(*arguments: str):
         (["optim=sam", "optim.base=foo"], "optim.base=foo .command line.*choose from: .*adan.*sgd"),
         (["optim=sam", "optim.base=adamv"], "optim.base=adamv .command line.*'adam"),
         (["optim=sam", "optim.base=sam"], "optim.base=sam .command line.*'lamb'"),
+        (["optim.layer_decay=1.5"], "optim.layer_decay=1.5 .command line.*at most 1"),
+        (["schedule.max_momentum=0.95"], "max_momentum=0.95 .command line.*give schedule.base_momentum"),
+        (["schedule.base_momentum=0.9", "schedule.max_momentum=0.8"], "base_momentum=0.9 .command line.*must not lie"),
+        (
+            ["optim=adagrad", "schedule.base_momentum=0.8", "schedule.max_momentum=0.9"],
+            "base_momentum=0.8 .command line.*optim=adagrad has neither momentum nor betas",
+        ),
         (["data=cifar10", "data.train_size=0"], "data.train_size=0 .command line"),
     ],
 )
@@ -92,6 +99,7 @@ def test_mixup_needs_pairs_and_nothing_else_does(arguments, message):
         (["exp=ptb_lstm_1", "model.drop_path=0.1"], "model.drop_path=0.1 .*only image_classification"),
         (["exp=bert_pretrain", "loss.name=bce"], "loss.name=bce .command line.: bert_pretrain does not read it"),
         (["exp=bert_glue", "text.mask_probability=0.3"], "text.mask_probability=0.3 .*only masked_language_modelling"),
+        (["exp=ptb_lstm_1", "optim.layer_decay=0.5"], "layer_decay=0.5 .*ptb_lstm_1 does not read it; only image"),
         (["exp=transformer_xl", "bptt.length=35"], "bptt.length=35 .*transformer_xl does not read it"),
         (["exp=ppo_hopper", "augmentation.mixup=0.2"], "augmentation.mixup=0.2 .*ppo_hopper does not read it"),
         (["exp=vit_small", "ppo.gamma=0.9"], "ppo.gamma=0.9 .*vit_small does not read it; only ppo"),

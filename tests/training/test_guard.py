@@ -40,16 +40,17 @@ def test_a_step_that_the_fp16_scaler_skips_counts_as_an_update_but_not_for_the_o
     part = Part(micro_batch=micro_batch(config, 1))
     with Interruption() as interruption, directory.hold():
         run = Run(config, directory, tasks.build(config, part), part)
-        run.scaler = run.step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**34)
+        (player,) = run.players.values()
+        player.scaler = player.step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**34)
         run.resume()
         before = {name: value.clone() for name, value in run.task.module.state_dict().items()}
         assert run.perform(interruption, until=1)
         assert all(torch.equal(before[name], value) for name, value in run.task.module.state_dict().items())
-        assert not run.optimizer.state
+        assert not player.optimizer.state
         assert run.perform(interruption, until=30)
         run.journal.close()
-    steps = {int(state["step"]) for state in run.optimizer.state.values()}
+    steps = {int(state["step"]) for state in player.optimizer.state.values()}
     assert len(steps) == 1
     assert run.update == 30
     assert 0 < steps.pop() < 30
-    assert run.scaler.get_scale() < 2.0**34
+    assert player.scaler.get_scale() < 2.0**34

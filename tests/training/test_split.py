@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,12 @@ from experiments.training.checkpoint import load_newest
 EXACT = ["precision=fp64", "model.drop_path=0", "schedule.warmup_epochs=0", "stop_at=6updates"]
 
 
-def train_with_ranks(path: Path, ranks: int) -> None:
+def train_with_ranks(path: Path, ranks: int, prepare: Callable[[], None] | None = None) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     children = [
-        server.Process(target=_rank, args=(path, rank, ranks, port), name=f"rank {rank} of {ranks}")
+        server.Process(target=_rank, args=(path, rank, ranks, port, prepare), name=f"rank {rank} of {ranks}")
         for rank in range(ranks)
     ]
     for child in children:
@@ -30,13 +31,15 @@ def train_with_ranks(path: Path, ranks: int) -> None:
     assert [child.exitcode for child in children] == [0] * ranks
 
 
-def _rank(path: Path, rank: int, ranks: int, port: int) -> None:
+def _rank(path: Path, rank: int, ranks: int, port: int, prepare: Callable[[], None] | None) -> None:
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
     )
     from experiments.launch.worker import run
 
     torch.set_num_threads(1)
+    if prepare is not None:
+        prepare()
     os._exit(run(path))
 
 

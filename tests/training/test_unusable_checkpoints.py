@@ -165,7 +165,8 @@ def test_it_is_refused_by_name_and_the_one_before_it_is_used(stopped, case, capf
     assert run.update == 11
     for name, tensor in run.task.module.state_dict().items():
         assert torch.equal(tensor, expected["module"][name]), "nothing of the refused one is left"
-    moments = run.optimizer.state_dict()["state"]
+    (player,) = run.players.values()
+    moments = player.optimizer.state_dict()["state"]
     assert all(torch.equal(moments[0][key], value) for key, value in expected["optimizer"]["state"][0].items())
     assert not refused.exists() and os.path.lexists(refused.with_suffix(".refused"))
     timing = (stopped / "timing.jsonl").read_text()

@@ -41,6 +41,7 @@ INFO = TaskInfo(
     reads=(
         *("augmentation", "loss.name", "loss.label_smoothing", "distribute_batch_norm"),
         *("model.drop", "model.drop_path", "model.channels_last"),
+        "optim.layer_decay",  # timm's models tell their layers
         *("evaluation.crop_pct", "evaluation.interpolation"),
         *("data.num_classes", "data.channels", "data.image_size", "data.mean", "data.std", "data.resize"),
     ),
