@@ -14,7 +14,7 @@ Member = tuple[RunConfig, RunDirectory]
 
 
 def together(members: Sequence[Member]) -> dict[str, Any]:
-    """What a run's files say of the batch that it trains in: the seeds of its runs, and where they differ their
+    """Describe the batch that a run trains in for its files: the seeds of its runs, and where they differ their
     learning rates. Empty for a run alone."""
     if len(members) == 1:
         return {}

@@ -81,7 +81,7 @@ def set_aside(path: Path) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds. Raises Unusable, or OSError."""
+    """Read what a checkpoint holds. Raises Unusable, or OSError."""
     content = path.read_bytes()
     if not path.stem.endswith(_digest(content)):
         raise Unusable("its digest does not match")

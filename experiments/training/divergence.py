@@ -58,7 +58,7 @@ class Divergence:
         self._hold_at_zero()
 
     def left(self, values: Sequence[Any]) -> list[Any]:
-        """Of one value for each run, those of the runs that go on."""
+        """Keep, of one value for each run, those of the runs that go on."""
         return [value for run, value in enumerate(values) if run not in self.reasons]
 
     def _end(self, run: int, what: str) -> None:
@@ -84,7 +84,7 @@ class Divergence:
         return sorted({float(group["lr"]) for group in groups if group.get("first_run", 0) == block})
 
     def _own(self, parameter: Tensor, run: int) -> Tensor:
-        """What a run has of a parameter: stacked ones are [S, ...]."""
+        """Return a run's part of a parameter: stacked ones are [S, ...]."""
         return parameter[run] if self._runs > 1 else parameter
 
 

@@ -1,4 +1,4 @@
-"""What runs write down while they go on: events, wall-clock times, the tracker's mirror. Rank 0 alone writes."""
+"""Write down runs while they go on: events, wall-clock times, the tracker's mirror. Rank 0 alone writes."""
 
 from __future__ import annotations
 
@@ -92,37 +92,37 @@ class Journals:
         self.ended: set[int] = set()  # places of the runs that write nothing more
 
     def go_back(self, positions: Sequence[dict[str, Any] | None], update: int) -> list[Path]:
-        """As `Journal.go_back`, each to its own position; the wall-clock files say which runs train together."""
+        """Let each `Journal.go_back` to its own position; the wall-clock files say which runs train together."""
         kept = [journal.go_back(positions[index], update, **self._facts) for index, journal in self._going_on()]
         return [path for path in kept if path is not None]
 
     def event(self, kind: str, **values: Any) -> None:
-        """As `Journal.event`; of a value that is `EachRun` every run gets its own."""
+        """Write a `Journal.event` of each run; of a value that is `EachRun` every run gets its own."""
         for index, journal in self._going_on():
             journal.event(kind, **_own(values, index))
 
     def note(self, kind: str, **values: Any) -> None:
-        """As `Journal.note`."""
+        """Write a `Journal.note` of each run."""
         for _, journal in self._going_on():
             journal.note(kind, **values)
 
     def end(self, index: int, kind: str, **values: Any) -> None:
-        """As `Journal.note` to one run, its last."""
+        """Write a last `Journal.note` to one run."""
         self._journals[index].note(kind, **values)
         self.ended.add(index)
 
     def start_clock(self) -> None:
-        """As `Journal.start_clock`."""
+        """Call each `Journal.start_clock`."""
         for _, journal in self._going_on():
             journal.start_clock()
 
     def stop_clock(self) -> None:
-        """As `Journal.stop_clock`."""
+        """Call each `Journal.stop_clock`."""
         for _, journal in self._going_on():
             journal.stop_clock()
 
     def epoch(self, epoch: int, update: int, samples: int, **values: Any) -> None:
-        """As `Journal.epoch`; `samples` are those of one run, of values that are `EachRun` every run gets its own."""
+        """Call each `Journal.epoch`; `samples` are those of one run, and of values that are `EachRun` each gets its own."""
         for index, journal in self._going_on():
             journal.epoch(epoch, update, samples, **_own(values, index))
 

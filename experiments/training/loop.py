@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcome:
-    """How a call of `train` ended: `finished`, `partial` (at `stop_at`), `diverged` (some runs of the batch, and the
+    """The end of a call of `train`: `finished`, `partial` (at `stop_at`), `diverged` (some runs of the batch, and the
     others did what was asked) or `interrupted` (by SIGTERM, run it again), and on rank 0 the sealed record where there
     is one."""
 

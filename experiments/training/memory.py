@@ -32,7 +32,7 @@ def peak_bytes() -> int:
 
 
 def accelerator(device: torch.device, count: int) -> dict[str, Any] | None:
-    """What the record says about the GPUs of a run: name, how many, peak memory of rank 0's. None on a CPU."""
+    """Describe the GPUs of a run for the record: name, how many, peak memory of rank 0's. None on a CPU."""
     if device.type != "cuda":
         return None
     name, peak = torch.cuda.get_device_name(device), torch.cuda.max_memory_allocated(device)

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live bar on a terminal, one line per evaluation in a log file."""
+"""Show a person a run while it goes on: a live bar on a terminal, one line per evaluation in a log file."""
 
 from __future__ import annotations
 

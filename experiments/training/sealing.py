@@ -1,4 +1,4 @@
-"""What a sealed record says of the process that trained a run: data, optimizer, split of the batch, threads, memory."""
+"""Tell a sealed record of the process that trained a run: data, optimizer, split of the batch, threads, memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training changes in a process, as a checkpoint holds it, and back, on whatever number of ranks there is."""
+"""Gather what training changes in a process as a checkpoint holds it, and put it back, on any number of ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the loop asks of a task. Every kind of experiment is one implementation of `Task`."""
+"""The protocol between the loop and a task. Every kind of experiment is one implementation of `Task`."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ class Task(Protocol):
         """Identity of the data: name, sizes, digests."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold beyond the module (recurrent memory, environment state); may be empty. Every
-        rank is asked, and rank 0's answer is kept: what ranks hold apart is gathered here."""
+        """Return what a checkpoint must hold beyond the module (recurrent memory, environment state); may be empty.
+        Every rank is asked, and rank 0's answer is kept: what ranks hold apart is gathered here."""
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of `state`, on every rank, of which there may be another number now."""
