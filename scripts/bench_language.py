@@ -157,7 +157,7 @@ def _loop(choices: list[str]) -> Iterator[Run]:
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory.open_or_create(Path(folder), config)
         with directory.hold():
-            run = Run(config, directory, tasks.build(config, part), part)
+            run = Run([(config, directory)], tasks.build(config, part), part)
             run.resume()
             yield run
 

@@ -66,7 +66,7 @@ def time_loop(config, part: Part, updates: int) -> float:
         if updates >= (most := of_run(config).updates[0]):
             raise SystemExit(f"--updates must be under {most}, the updates of one epoch")
         with directory.hold(), Interruption() as interruption:
-            run = Run(config, directory, task, part)
+            run = Run([(config, directory)], task, part)
             run.resume()
             run.stop = updates + 1
             run.perform(interruption, until=1)

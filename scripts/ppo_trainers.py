@@ -209,7 +209,7 @@ class Suite:
         part = Part(micro_batch=configs[0].global_batch_size)
         self.task = cast(Any, tasks.build(configs[0], part, range(seeds)))  # its inner calls are watched
         members = list(zip(configs, directories, strict=True))
-        self.run, self.seeds = Run(configs[0], directories[0], self.task, part, members[1:]), seeds
+        self.run, self.seeds = Run(members, self.task, part), seeds
         self.run.resume()
         self.stopwatch = Stopwatch()
         self.stopwatch.watch(self.task.sampler.environment._batch, "step", PHYSICS)

@@ -47,21 +47,21 @@ def run(config: RunConfig) -> int:
     return status
 
 
-def train(path: Path, *others: Path) -> int:
-    """Train the run of directory `path` in this process, or as several ranks; return its exit status. `others` are the
-    directories of further seeds to train in the same batch.
+def train(*paths: Path) -> int:
+    """Train the run of a directory in this process, or as several ranks, or the runs of several as one batch; return
+    the exit status.
 
     Errors are printed here: in full, unless they are the user's.
     """
     try:
-        devices = RunDirectory(path).config().launch.devices
+        devices = RunDirectory(paths[0]).config().launch.devices
         if devices > 1:
             from experiments.launch import elastic
 
-            return elastic.run(path, devices)
+            return elastic.run(paths[0], devices)
         from experiments.launch import worker
 
-        return worker.run(path, *others)
+        return worker.run(*paths)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR

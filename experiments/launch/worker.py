@@ -68,7 +68,7 @@ def _train(directories: list[RunDirectory]) -> Outcome:
     with parallel.process_group(device) as (rank, world_size):
         part = Part(rank, world_size, micro_batch(config, world_size), device)
         task = tasks.build(config, part, [each.seed for each in configs])
-        return train(config, directories[0], task, part, list(zip(configs, directories, strict=True))[1:])
+        return train(list(zip(configs, directories, strict=True)), task, part)
 
 
 def _accident(error: Exception) -> str:

@@ -122,7 +122,7 @@ class Journals:
             journal.stop_clock()
 
     def epoch(self, epoch: int, update: int, samples: int, **values: Any) -> None:
-        """Call each `Journal.epoch`; `samples` are those of one run, and of values that are `EachRun` each gets its own."""
+        """Call each `Journal.epoch`; `samples` are those of one run, and of an `EachRun` each gets its own value."""
         for index, journal in self._going_on():
             journal.epoch(epoch, update, samples, **_own(values, index))
 

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from experiments.record.run_directory import RunDirectory
 from experiments.schema.budget import budget_of, stop_update
-from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
 from experiments.schema.epochs import of_run
 from experiments.schema.errors import UserError
@@ -50,18 +48,18 @@ class Outcome:
     record: Path | None = None
 
 
-def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part, others: Sequence[Member] = ()) -> Outcome:
-    """Train `task` from its newest good checkpoint, or from scratch, to its budget or to `config.stop_at`.
+def train(members: Sequence[Member], task: Task, part: Part) -> Outcome:
+    """Train `task` from its newest good checkpoint, or from scratch, to its budget or to `stop_at`.
 
-    `others` are the runs of further seeds that the task trains in the same batch. Each run has its own directory with
+    `members` are the run, or those of several seeds that the task trains as one batch. Each has its own directory with
     events and record; the checkpoints of all are in the first.
 
     Every rank calls this; rank 0 alone writes. A run whose loss is NaN or infinite is sealed as `diverged`, and the
     others of its batch go on. Raises UserError when another process holds a directory and NonFiniteLoss when no run is
     left: the last good checkpoint stays.
     """
-    with Interruption() as interruption, held([directory, *(other for _, other in others)], part):
-        run = Run(config, directory, task, part, others)
+    with Interruption() as interruption, held([directory for _, directory in members], part):
+        run = Run(members, task, part)
         try:
             run.resume()
             with run.progress:
@@ -76,11 +74,9 @@ def train(config: RunConfig, directory: RunDirectory, task: Task, part: Part, ot
 class Run:
     """State of a run between updates. What decides its future is in a checkpoint (`_save`, `_load`)."""
 
-    def __init__(
-        self, config: RunConfig, directory: RunDirectory, task: Task, part: Part, others: Sequence[Member] = ()
-    ) -> None:
-        self.config, self.directory, self.task, self.part = config, directory, task, part
-        self.members: list[Member] = [(config, directory), *others]
+    def __init__(self, members: Sequence[Member], task: Task, part: Part) -> None:
+        self.members, self.task, self.part = members, task, part
+        self.config, self.directory = config, _ = members[0]
         self.seeds = [member.seed for member, _ in self.members]
         refuse_other_members(self.members)
         self.epochs = of_run(config)

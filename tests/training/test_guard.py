@@ -39,7 +39,7 @@ def test_a_step_that_the_fp16_scaler_skips_counts_as_an_update_but_not_for_the_o
     config = directory.config()
     part = Part(micro_batch=micro_batch(config, 1))
     with Interruption() as interruption, directory.hold():
-        run = Run(config, directory, tasks.build(config, part), part)
+        run = Run([(config, directory)], tasks.build(config, part), part)
         (player,) = run.players.values()
         player.scaler = player.step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**34)
         run.resume()

@@ -98,7 +98,7 @@ def run(tmp_path):
     config, part = gan_config(), Part(micro_batch=16)
     directory = RunDirectory.open_or_create(tmp_path, config)
     with directory.hold():
-        run = Run(config, directory, ToyGAN(config, part), part)
+        run = Run([(config, directory)], ToyGAN(config, part), part)
         run.resume()
         yield run
         run.journal.close()

@@ -49,7 +49,7 @@ def resumed(path: Path) -> Run:
     directory = RunDirectory(path)
     config = directory.config()
     part = Part(0, 1, config.batch_per_device)
-    run = Run(config, directory, tasks.build(config, part, [config.seed]), part)
+    run = Run([(config, directory)], tasks.build(config, part, [config.seed]), part)
     try:
         run.resume()
     finally:
