@@ -19,6 +19,7 @@ from experiments.schema.config import DataConfig, ModelConfig, RunConfig
 from experiments.schema.digest import canonical_json, config_digest
 from experiments.schema.epochs import Epochs, of_run, samples_per_epoch
 from experiments.schema.players import ONLY, names, of_player
+from experiments.schema.task_info import info
 from experiments.schema.typed import to_dict
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def make(config: RunConfig) -> Plan:
     for name in names(config):
         registry.resolve(of_player(config, name).optim)
     ranks, tree = config.launch.devices, to_dict(config)
-    shapes, trained = parameter_shapes(canonical_json(tree["model"]), canonical_json(tree["data"]))
+    shapes, trained = parameter_shapes(config.task, canonical_json(tree["model"]), canonical_json(tree["data"]))
     return Plan(
         config=config,
         shapes=shapes,
@@ -206,8 +207,8 @@ def make(config: RunConfig) -> Plan:
 
 def floats_of_state(config: RunConfig, shapes: Mapping[str, Shape]) -> int:
     """Floats of optimizer state for parameters of these names and shapes."""
-    info, settings, _ = registry.resolve(config.optim)
-    return sum(info.floats(settings, shape, name) for name, shape in shapes.items())
+    facts, settings, _ = registry.resolve(config.optim)
+    return sum(facts.floats(settings, shape, name) for name, shape in shapes.items())
 
 
 def _belongs(parameter: str, player: str) -> bool:
@@ -221,25 +222,25 @@ def scales_of_groups(config: RunConfig) -> list[float]:
         return [1.0]
     from experiments.optimizers.parameter_groups import parameter_groups
 
-    module = _without_memory(config.model, config.data)
+    module = _without_memory(config.task, config.model, config.data)
     groups = parameter_groups(module, settings.get("weight_decay", 0.0), **grouping)
     return sorted({group["lr_scale"] for group in groups})
 
 
 @lru_cache(maxsize=64)
-def parameter_shapes(model: str, data_set: str) -> tuple[Mapping[str, Shape], Mapping[str, Shape]]:
-    """Parameters of the model, built on the meta device: all, and those that training changes. Both sections come as
-    JSON, so that cells can share one."""
-    module = _without_memory(ModelConfig(**json.loads(model)), DataConfig(**json.loads(data_set)))
+def parameter_shapes(task: str, model: str, data_set: str) -> tuple[Mapping[str, Shape], Mapping[str, Shape]]:
+    """Parameters of the task's model, built on the meta device: all, and those that training changes. Both sections
+    come as JSON, so that cells can share one."""
+    module = _without_memory(task, ModelConfig(**json.loads(model)), DataConfig(**json.loads(data_set)))
     parameters = list(module.named_parameters())
     shapes = {name: tuple(parameter.shape) for name, parameter in parameters}
     return shapes, {name: shapes[name] for name, parameter in parameters if parameter.requires_grad}
 
 
-def _without_memory(model: ModelConfig, data_set: DataConfig) -> nn.Module:
+def _without_memory(task: str, model: ModelConfig, data_set: DataConfig) -> nn.Module:
     import torch
 
     from experiments import models
 
     with torch.device("meta"):
-        return models.build(model, data_set)
+        return (info(task).build_model or models.build)(model, data_set)

@@ -21,7 +21,7 @@ from experiments.schema.errors import UserError, suggestion
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from experiments.schema.config import RunConfig
+    from experiments.schema.config import DataConfig, ModelConfig, RunConfig
     from experiments.schema.epochs import Epochs
 
 ENTRY_POINT_GROUP = "adan_reproduction.tasks"
@@ -50,13 +50,15 @@ class TaskInfo:
     by its contents (`experiments.record.same_data`); `check(config)` raises UserError for values that do not fit each
     other, `check_model(config)` for a model that cannot be trained so, which may import torch.
 
-    `epochs(config)` and `samples_per_epoch(config)` count where a pass over `data.train_size` samples is no epoch. In a
-    plan `describe_data(config)` is the line about the data, `sample` and `term` are the words for many of what the data
-    and a loss consist of. Where `single_thread`, its models are too small for a second thread at any scale.
+    `epochs(config)` and `samples_per_epoch(config)` count where a pass over `data.train_size` samples is no epoch. For
+    a plan `build_model(model, data)` builds the module on the meta device from those two sections (without it
+    `experiments.models` does), `describe_data(config)` is the line about the data, `sample` and `term` are the words
+    for many of what the data and a loss consist of. With `single_thread` its models are too small for a second thread
+    at any scale.
 
-    `parents` are kinds of task whose runs it begins from (`parent=`); without one it is missing something. `accept
-    (config, record)` raises UserError for the record of a run that is of such a kind and yet no parent. Where there is
-    `begin_from_checkpoint(config, folder)`, `init=` names a folder of weights, and it fills in what the folder says.
+    `parents` are kinds of task whose runs it begins from (`parent=`), and without one it cannot begin;
+    `accept(config, record)` raises UserError for the record of a run that is of such a kind and yet no parent. With
+    `begin_from_checkpoint(config, folder)` a folder of weights will do (`init=`): it fills in what the folder says.
     """
 
     name: str
@@ -69,6 +71,7 @@ class TaskInfo:
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
     check: Callable[[RunConfig], None] = _nothing
     check_model: Callable[[RunConfig], None] = _nothing
+    build_model: Callable[[ModelConfig, DataConfig], Any] | None = None
     epochs: Callable[[RunConfig], Epochs] | None = None
     samples_per_epoch: Callable[[RunConfig], int] | None = None
     describe_data: Callable[[RunConfig], str] | None = None
@@ -87,7 +90,10 @@ class TaskInfo:
     def load(self) -> Callable[..., Any]:
         """The class that implements it. Raises UserError where a package's module cannot be imported."""
         module, _, name = self.implementation.partition(":")
-        return getattr(import_module(module), name)
+        try:
+            return getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"task={self.name}: {self.implementation} cannot be loaded: {error}") from error
 
 
 @cache

@@ -36,7 +36,7 @@ A kind of task of your own needs no change here. This is a whole one, the file `
             pass
 
     LINE = TaskInfo(name="line", implementation="my_package:Line", data="points", missing=lambda config: None,
-                    identity=lambda config: {"name": "line"})
+                    identity=lambda config: {"name": "line"}, build_model=lambda model, data: torch.nn.Linear(1, 1))
 
 Beside it lie `configs/data/points.yaml` and `configs/exp/line.yaml`:
 
