@@ -27,7 +27,7 @@ REQUIRED = {
     "variant": {"data", "factors"},
 }
 OPTIONAL = {
-    "experiment": {"settings", "mini", "provenance", "disagreements", "recipe_key", "extends"},
+    "experiment": {"settings", "mini", "provenance", "disagreements", "recipe_key", "extends", "label"},
     "recipe": {
         *UNITS,
         *("tables", "description", "lr_scaling", "settings", "budgets", "provenance", "optimizers", "disagreements"),

@@ -147,9 +147,9 @@ def judge_stage(study: Study, stage: Stage, records: Sequence[dict[str, Any]]) -
     }
     found = judge_games([compared.get(exp) for exp, _, _ in arms])
     games = tuple(
-        Game(exp, game_name(exp), baseline, subject, kind, compared.get(exp), adjusted)
+        Game(exp, label_of(exp), baseline, subject, kind, compared.get(exp), adjusted)
         if exp in compared
-        else Game(exp, game_name(exp), baseline, subject, UNFINISHED if baseline.ranked or subject.ranked else NOT_RUN)
+        else Game(exp, label_of(exp), baseline, subject, UNFINISHED if baseline.ranked or subject.ranked else NOT_RUN)
         for (exp, baseline, subject), (kind, adjusted) in zip(arms, found, strict=True)
     )
     kind = claim_of([game.kind for game in games], [game.in_favour for game in games])
@@ -197,7 +197,6 @@ def claim_of(kinds: Sequence[str], favourable: Sequence[bool]) -> str:
     return NOT_RUN if set(kinds) <= {NOT_RUN, UNFINISHED} else OPEN
 
 
-def game_name(exp: str) -> str:
-    """The game that an experiment plays (`HalfCheetah`)."""
-    tree: Any = read_experiment(exp, paths.CONFIGS)
-    return str(tree["settings"]["ppo"]["game"])
+def label_of(exp: str) -> str:
+    """Return the short name by which an experiment goes beside its kin (`HalfCheetah`)."""
+    return read_experiment(exp, paths.CONFIGS).get("label", exp)

@@ -103,7 +103,7 @@ def test_the_repository_s_random_policy_covers_every_game_of_the_study():
     measured = across_games.load_random_policy()
     from experiments.schema.studies import load_study
 
-    assert {claims.game_name(exp) for exp in load_study("f2").stage("published").exps} == measured.keys()
+    assert {claims.label_of(exp) for exp in load_study("f2").stage("published").exps} == measured.keys()
 
 
 def test_an_arm_in_numbers(results):
