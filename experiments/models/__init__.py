@@ -1,15 +1,16 @@
 """Models by name: timm's, the agent of PPO, language models, and transformers' readers of documents. The module of a
-model is imported when the model is named: timm alone takes three seconds."""
+model is imported when the model is named: timm alone takes three seconds. Importing this package
+imports no torch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import nn
-
 from experiments.models import text_encoders
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from experiments.schema.config import DataConfig, ModelConfig
 
 

@@ -6,11 +6,12 @@ kind is `model.arguments.model_type`. All other arguments are those of the kind'
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from experiments.schema.errors import UserError, suggestion
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PRE_TRAINED = "RobertaForMaskedLM"
 CLASSIFIER = "AutoModelForSequenceClassification"

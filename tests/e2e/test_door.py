@@ -47,6 +47,7 @@ def test_optimizer_facts(door):
         (["exp=vit_small", "data=cifar10"], "data.root=FOLDER"),
         (["exp=vit_small", "scale=paper", "data.root=/nowhere/at/all"], "/nowhere/at/all"),
         (["table=t4", "scale=paper"], "data.root="),
+        (["table=f2", "parent=no_such_run"], "parent=no_such_run (command line): ppo_halfcheetah begins with random"),
     ],
 )
 def test_a_mistake_ends_with_2_and_one_message(door, tmp_path, arguments, message):

@@ -50,7 +50,19 @@ def test_adan_imports_nothing_else_of_ours():
 
 
 @pytest.mark.parametrize(
-    "room", ["schema", "record", "verdict", "report", "optimizers", "data", "environments", "launch"]
+    "room",
+    [
+        "schema",
+        "record",
+        "verdict",
+        "report",
+        "optimizers",
+        "data",
+        "models",
+        "environments",
+        "tasks.catalogue",
+        "launch",
+    ],
 )
 def test_rooms_that_must_answer_at_once_import_no_torch(room):
     code = f"import sys, experiments.{room}; sys.exit('torch' in sys.modules)"

@@ -12,6 +12,7 @@ from experiments.launch import plan, several
 from experiments.launch.dispatch import dispatch
 from experiments.optimizers.schedules import rate
 from experiments.schema.compose import compose
+from experiments.schema.errors import UserError
 
 PAPER = ["exp=vit_small", "optim=adan", "scale=paper", "launch=plan", "launch.format=json"]
 
@@ -164,6 +165,28 @@ def test_the_text_shows_values_sources_and_costs(capsys):
     assert "optim.lr=0.5" in text
     assert "missing data" in text
     assert "sources disagree" in text
+
+
+@pytest.mark.parametrize(
+    ("exp", "reads", "others"),
+    [
+        ("vit_small", {"augmentation", "loss"}, {"ppo", "bptt", "glue", "segments", "text"}),
+        ("ppo_ant", {"ppo"}, {"augmentation", "loss", "bptt", "glue", "segments", "text"}),
+        ("bert_glue", {"glue", "text"}, {"augmentation", "ppo", "bptt", "segments"}),
+    ],
+)
+def test_the_text_has_the_sections_that_the_task_reads_and_no_others(capsys, exp, reads, others):
+    assert dispatch(compose([f"exp={exp}", "optim=adan", "launch=plan"])) == 0
+    recipe = capsys.readouterr().out.partition("resolved recipe")[2]
+    sections = {line.split(".")[0] for line in recipe.splitlines() if "." in line.split(" ")[0]}
+    assert reads <= sections and not others & sections
+
+
+def test_a_launcher_that_nothing_implements_is_refused():
+    (config,) = compose(["exp=vit_small"])
+    config.launch.name = "moon"
+    with pytest.raises(UserError, match="launch=moon: no such launcher; choose from: local, plan"):
+        dispatch([config])
 
 
 def test_a_table_plans_to_one_row_for_each_cell(capsys):
