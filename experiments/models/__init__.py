@@ -1,6 +1,8 @@
-"""Models by name: timm's, the agent of PPO, language models, and transformers' readers of documents. The module of a
-model is imported when the model is named: timm alone takes three seconds. Importing this package
-imports no torch."""
+"""Models by name: timm's, the agent of PPO, language models, and transformers' readers of documents.
+
+Importing this package imports no torch; the module of a model is imported when the model is named, since timm alone
+takes three seconds.
+"""
 
 from __future__ import annotations
 
