@@ -11,11 +11,12 @@ from killing import kill_at_update
 from small_run import SMALL
 from torch import nn
 
-from experiments import tasks
 from experiments.data.streams import derive, reseed
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.compose import compose
 from experiments.schema.config import MetricConfig, RunConfig
+from experiments.schema.task_info import TaskInfo
+from experiments.tasks.catalogue import CATALOGUE
 from experiments.training.task import Loss, Part
 
 CENTRE = torch.tensor([2.0, -1.0])
@@ -79,8 +80,15 @@ def begin_gan(folder: Path, players: dict | None = None) -> Path:
     return RunDirectory.open_or_create(folder, gan_config(players)).path
 
 
+CATALOGUE["toy_gan"] = TaskInfo(
+    name="toy_gan",
+    implementation="toy_gan:ToyGAN",
+    missing=lambda config: None,
+    identity=lambda config: {"name": "points"},
+)
+
+
 def with_toy_gan(kill_at: int | None = None) -> None:
-    """Make the task known to this process, which is killed when it is about to step the update `kill_at`."""
-    tasks.TASKS["toy_gan"] = ("toy_gan", "ToyGAN")
+    """Know the task, since this imports its module, and be killed when about to step the update `kill_at`."""
     if kill_at is not None:
         kill_at_update(kill_at)
