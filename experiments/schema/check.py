@@ -115,7 +115,11 @@ def _players(config: RunConfig) -> None:
     """A player has an `optim` and a `schedule` of its own, but no budget: all go by the one count of updates."""
     legal = {field.name for field in fields(ScheduleConfig)} - {"epochs", "updates", "cooldown_epochs"}
     for name, sections in config.players.items():
-        place = f"players.{name}"
+        place, known = f"players.{name}", info(config.task).players
+        if name not in known:
+            near = suggestion(name, known) if known else ", its whole module is one"
+            key = next((text.partition("=")[0] for text in config.overrides if text.startswith(f"{place}.")), place)
+            raise UserError(f"{place} ({origin(config, key)}): {config.exp} has no such player{near}")
         tree = sections if isinstance(sections, dict) else {str(sections): None}
         for section in tree:
             if section not in ("optim", "schedule") or not isinstance(tree[section], dict):

@@ -56,6 +56,8 @@ class TaskInfo:
     for many of what the data and a loss consist of. With `single_thread` its models are too small for a second thread
     at any scale.
 
+    `players` names the parts of its module that may take turns at updates (`experiments.training.task.Task`).
+
     `parents` are kinds of task whose runs it begins from (`parent=`), and without one it cannot begin;
     `accept(config, record)` raises UserError for the record of a run that is of such a kind and yet no parent. With
     `begin_from_checkpoint(config, folder)` a folder of weights will do (`init=`): it fills in what the folder says.
@@ -79,6 +81,7 @@ class TaskInfo:
     term: str = "samples"
     several_seeds: bool = False
     single_thread: bool = False
+    players: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
     accept: Callable[[RunConfig, Mapping[str, Any]], None] | None = None
     begin_from_checkpoint: Callable[[RunConfig, Path], None] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -167,8 +168,19 @@ def test_a_player_trains_by_its_own_settings_over_those_of_the_run():
     ],
 )
 def test_settings_that_no_player_has_are_refused(override, message):
+    (config,) = compose(["exp=vit_small", override])
     with pytest.raises(UserError, match=message):
-        check(compose(["exp=vit_small", override])[0])
+        check(replace(config, task="toy_gan"))
+
+
+def test_a_player_that_the_task_does_not_have_is_refused_before_any_work():
+    (config,) = compose(["exp=vit_small", "players.generatr.optim.lr=1"])
+    with pytest.raises(
+        UserError, match=r"players\.generatr \(command line\): .* no such player; did you mean 'generator'"
+    ):
+        check(replace(config, task="toy_gan"))
+    with pytest.raises(UserError, match=r"vit_small has no such player, its whole module is one"):
+        check(config)
 
 
 def test_players_that_the_task_does_not_have_are_refused():

@@ -85,6 +85,7 @@ CATALOGUE["toy_gan"] = TaskInfo(
     implementation="toy_gan:ToyGAN",
     missing=lambda config: None,
     identity=lambda config: {"name": "points"},
+    players=("generator", "discriminator"),
 )
 
 
