@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from experiments import data, models
 from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.batch_augmentation import BatchAugmentation, Normalise, mixes
+from experiments.data.device_images import AugmentedDeviceImages, DeviceImages
 from experiments.data.readable import require_readable
-from experiments.data.reading import EvaluationReader, Stream, TrainReader, read_ahead
+from experiments.data.reading import EvaluationReader, Reader, Stream, TrainReader, read_ahead
 from experiments.data.streams import derive, reseed
 from experiments.data.updates import UpdateSamples
 from experiments.schema.config import RunConfig
@@ -54,7 +55,8 @@ class ImageClassification:
                 f"data.train_size={config.data.train_size} is less than one batch of {config.global_batch_size}"
             )
         require_batch_statistics(config)
-        self.workers = min(config.data.workers, os.cpu_count() or 1)
+        self.batched = config.augmentation.pipeline == "batched"
+        self.workers = 0 if self.batched else min(config.data.workers, os.cpu_count() or 1)
         self.criterion = loss_by_name(config.loss.name)
         self.samples = UpdateSamples(
             seed=config.seed,
@@ -78,9 +80,9 @@ class ImageClassification:
         self.module: nn.Module = models.build(config.model, config.data).to(part.device)
         self.augment = BatchAugmentation(config.augmentation, config.data, config.loss.label_smoothing, config.seed)
         self.normalise = Normalise(config.data)
-        self.evaluation_reader = EvaluationReader(self.data.test, EvaluationTransform(config.evaluation, config.data))
+        train_reader, self.evaluation_reader = self._readers()
         self.stream = Stream(
-            TrainReader(self.data.train, TrainTransform(config.augmentation, config.data), config.seed),
+            train_reader,
             self.samples,
             last_update=self.updates_per_epoch * config.total_epochs,
             workers=self.workers,
@@ -141,6 +143,19 @@ class ImageClassification:
 
     def load(self, state: dict[str, Any]) -> None:
         """Nothing to load."""
+
+    def _readers(self) -> tuple[Reader, Reader]:
+        """What answers requests for training and for held-out samples: see `reading` and `device_images`."""
+        config, train, test, device = self.config, self.data.train, self.data.test, self.part.device
+        if self.batched:
+            return (
+                AugmentedDeviceImages(train, config.augmentation, config.data, config.seed, device),
+                DeviceImages(test, config.data, device),
+            )
+        return (
+            TrainReader(train, TrainTransform(config.augmentation, config.data), config.seed),
+            EvaluationReader(test, EvaluationTransform(config.evaluation, config.data)),
+        )
 
     def _as_input(self, tensor: Tensor) -> Tensor:
         parameter = next(self.module.parameters())
