@@ -36,7 +36,7 @@ class Normalise:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         mean, std = self.mean.to(pixels.device), self.std.to(pixels.device)
-        return (pixels.float() - mean).div_(std)
+        return pixels.to(torch.float32, copy=True).sub_(mean).div_(std)
 
 
 class BatchAugmentation:

@@ -15,23 +15,25 @@ from weakref import WeakSet
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from experiments.data.augmentation import EvaluationTransform, TrainTransform
+from experiments.data.augmentation import EvaluationTransform
 from experiments.data.images import ArrayImages, Images, naming
 from experiments.data.streams import derive
 from experiments.data.updates import UpdateSamples
 from experiments.schema.errors import UserError
 
 Pixels = tuple[Tensor, Tensor]  # uint8 [n, channels, height, width], labels int64 [n]
+ImageTransform = Callable[[Image.Image, int], np.ndarray]  # one image and the seed of its chances
 Reader = Callable[[np.ndarray], Pixels]  # answers a request
 
 
 class TrainReader:
     """Augmented samples. A request is int64 [n, 3]: (epoch, index of the image, number of the copy)."""
 
-    def __init__(self, images: Images, transform: TrainTransform, seed: int) -> None:
+    def __init__(self, images: Images, transform: ImageTransform, seed: int) -> None:
         self.images, self.transform, self.seed = images, transform, seed
 
     def __call__(self, request: np.ndarray) -> Pixels:
