@@ -116,9 +116,9 @@ def heading(rounds: int) -> list[str]:
     return [
         "# How fast small images are augmented on a CPU",
         "",
-        "Images per second of CPU time, one thread, from a set in memory to the network's normalised input; medians and "
-        f"quartiles of {rounds} interleaved rounds. The first two ways crop after padding (4 pixels a side, MNIST 2) and "
-        "flip; the third is what `augmentation.pipeline=images` does instead. "
+        "Images per second of CPU time, one thread, from a set in memory to the network's normalised input; medians "
+        f"and quartiles of {rounds} interleaved rounds. The first two ways crop after padding (4 pixels a side, MNIST "
+        "2) and flip; the third is what `augmentation.pipeline=images` does instead. "
         f"{cpu_name()}, {os.cpu_count()} logical CPUs, load {os.getloadavg()[0]:.1f} at the start, "
         f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}.",
         "",

@@ -29,6 +29,9 @@ VIT = ModelConfig("deit_tiny_patch16_224", {"patch_size": 7, "embed_dim": 16, "d
 STRONG = AugmentationConfig(
     auto_augment="rand-m7-mstd0.5-inc1", mixup=0.2, cutmix=1.0, random_erasing=0.25, horizontal_flip=0.0
 )
+BATCHED = AugmentationConfig(
+    pipeline="batched", scale=[1.0, 1.0], ratio=[1.0, 1.0], padding=3, padding_mode="reflect", cutout=6
+)
 LAST = 4000 // 48  # updates of an epoch; 48 does not divide 4,000
 
 
@@ -77,6 +80,24 @@ def test_an_update_holds_the_same_mixed_samples_for_every_split(task, micro_batc
 def test_a_micro_batch_of_one_is_possible_without_mixup():
     config = run_config(augmentation=replace(STRONG, mixup=0.0, cutmix=0.0))
     assert samples(config, 3, 1) == samples(config, 3, 16, 3)
+
+
+@pytest.mark.parametrize(("micro_batch", "world_size"), [(12, 2), (10, 1)])
+def test_a_batched_update_holds_the_same_samples_for_every_split_and_after_a_jump(micro_batch, world_size):
+    config = run_config(augmentation=replace(BATCHED, mixup=0.2, cutmix=1.0))
+    update = LAST + 2
+    whole = samples(config, update, 24)
+    assert samples(config, update, micro_batch, world_size) == whole
+    assert samples(replace(config, seed=1), update, 24) != whole
+    task = build(config, 24)
+    list(task.micro_batches(1))
+    images = sorted(i.numpy().tobytes() for batch in task.micro_batches(update) for i in batch.images)
+    assert images == [image for image, _ in whole]
+
+
+def test_the_batched_pipeline_evaluates_to_the_bit_as_the_other(task):
+    batched = build(run_config(augmentation=BATCHED))
+    assert batched.evaluate(task.module) == task.evaluate(task.module)
 
 
 def test_batches_are_a_function_of_seed_and_update_alone(task):
