@@ -39,12 +39,18 @@ class AugmentedDeviceImages:
     (epoch, index of the image, number of the copy)."""
 
     def __init__(
-        self, images: Images, augmentation: AugmentationConfig, data: DataConfig, seed: int, device: torch.device
+        self,
+        images: Images,
+        augmentation: AugmentationConfig,
+        data: DataConfig,
+        seed: int,
+        device: torch.device,
+        purpose: str = "crop and flip",
     ) -> None:
-        """Raises UserError like `DeviceImages`."""
+        """Draw from the stream (seed, purpose). Raises UserError like `DeviceImages`."""
         self.side, self.flip = data.image_size, augmentation.horizontal_flip
         self.places = 2 * augmentation.padding + 1  # that a crop may have along each axis
-        self.stream = derive(seed, "crop and flip")
+        self.stream = derive(seed, purpose)
         pixels = pad(_array(images, self.side), augmentation.padding, augmentation.padding_mode)
         self.padded = stack(pixels).to(device)
         self.labels = torch.from_numpy(images.labels).to(device)

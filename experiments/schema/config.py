@@ -147,12 +147,16 @@ class InheritedConfig:
 @dataclass
 class EvaluationConfig:
     """Evaluation of the model: `every` counts epochs, or updates where the budget does; the end of the run
-    is always evaluated."""
+    is always evaluated.
+
+    `augmented_copies` of each held-out image, cropped and flipped as in training, are evaluated beside it (test-time
+    augmentation)."""
 
     every: int = 1
     batch_size: int = 256
     crop_pct: float = 0.875
     interpolation: str = "bicubic"
+    augmented_copies: int = 0
 
 
 @dataclass

@@ -12,6 +12,7 @@ from sklearn.datasets import load_sample_images
 from torch import nn
 
 from experiments import data, tasks
+from experiments.data.device_images import AugmentedDeviceImages
 from experiments.schema.config import (
     AugmentationConfig,
     DataConfig,
@@ -98,6 +99,25 @@ def test_a_batched_update_holds_the_same_samples_for_every_split_and_after_a_jum
 def test_the_batched_pipeline_evaluates_to_the_bit_as_the_other(task):
     batched = build(run_config(augmentation=BATCHED))
     assert batched.evaluate(task.module) == task.evaluate(task.module)
+
+
+def test_augmented_copies_are_averaged_as_probabilities_beside_the_plain_image():
+    evaluation = EvaluationConfig(batch_size=300, augmented_copies=2)
+    batched = build(run_config(augmentation=BATCHED, evaluation=evaluation))
+    plain = build(run_config(augmentation=BATCHED))
+    module = batched.module.eval()
+    found = batched.evaluate(module)
+    augmented_top1 = found.pop("augmented_top1")
+    assert found == plain.evaluate(module)
+    held_out = AugmentedDeviceImages(
+        batched.data.test, BATCHED, MNIST, 0, torch.device("cpu"), purpose="augmented copies"
+    )
+    pixels, labels = torch.tensor(batched.data.test.pixels)[:, None], torch.tensor(batched.data.test.labels)
+    views = [pixels, *(held_out(np.array([[0, i, copy] for i in range(1000)]))[0] for copy in (0, 1))]
+    assert not any(torch.equal(views[i], views[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    with torch.no_grad():
+        mean = sum(module((view / 255 - 0.13) / 0.31).softmax(dim=1) for view in views) / 3
+    assert augmented_top1 == pytest.approx(100 * (mean.argmax(dim=1) == labels).double().mean().item(), abs=0.11)
 
 
 def test_batches_are_a_function_of_seed_and_update_alone(task):

@@ -23,6 +23,7 @@ WITHOUT: dict[str, dict[str, tuple[Any, str]]] = {
         "augmentation.padding": (0, "pads nothing"),
         "augmentation.padding_mode": ("zeros", "pads nothing"),
         "augmentation.cutout": (0, "cuts nothing out"),
+        "evaluation.augmented_copies": (0, "augments no held-out images"),
     },
     "batched": {
         "data.resize": (False, "resizes nothing"),
@@ -95,7 +96,7 @@ INFO = TaskInfo(
         *("augmentation", "loss.name", "loss.label_smoothing", "distribute_batch_norm"),
         *("model.drop", "model.drop_path", "model.channels_last"),
         "optim.layer_decay",  # timm's models tell their layers
-        *("evaluation.crop_pct", "evaluation.interpolation"),
+        *("evaluation.crop_pct", "evaluation.interpolation", "evaluation.augmented_copies"),
         *("data.num_classes", "data.channels", "data.image_size", "data.mean", "data.std", "data.resize"),
     ),
     choices={
@@ -125,6 +126,7 @@ INFO = TaskInfo(
         "augmentation.mixup_switch_probability": (0.0, 1.0),
         "loss.label_smoothing": (0.0, 1.0),
         "evaluation.crop_pct": (0.01, 1.0),
+        "evaluation.augmented_copies": (0, None),
     },
     check=check,
     check_model=require_batch_statistics,
