@@ -35,8 +35,8 @@ class Normalise:
         self.std = torch.tensor(data.std).view(1, -1, 1, 1) * 255
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        mean, std = self.mean.to(pixels.device), self.std.to(pixels.device)
-        return pixels.to(torch.float32, copy=True).sub_(mean).div_(std)
+        self.mean, self.std = self.mean.to(pixels.device), self.std.to(pixels.device)  # copied by the first call only
+        return pixels.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
 
 
 class BatchAugmentation:

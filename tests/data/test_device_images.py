@@ -178,3 +178,19 @@ def test_an_image_of_another_size_or_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"0\.png"):
         AugmentedDeviceImages(images, AugmentationConfig(padding=2), data_config(8, 3), 0, CPU)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gpu_sees_the_pixels_that_a_cpu_sees(channels):
+    augmentation = AugmentationConfig(pipeline="batched", padding=4, padding_mode="reflect", cutout=9)
+    config = DataConfig(num_classes=10, channels=channels, image_size=32, mean=[0.49] * channels, std=[0.2] * channels)
+    images, order = images_of(500, 32, channels), np.random.default_rng(0).permutation(500)
+    keys = np.stack([np.full(500, 7), order, order % 3], axis=1)
+    found = []
+    for device in (CPU, torch.device("cuda")):
+        read = AugmentedDeviceImages(images, augmentation, config, 1, device)
+        augment = BatchAugmentation(augmentation, config, 0.1, 1)
+        found.append([part.cpu() for part in augment(*read(keys), keys, 1, [Share(0, np.arange(500))])])
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
