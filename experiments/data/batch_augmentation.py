@@ -1,4 +1,4 @@
-"""Augmentation of a micro-batch, on its device: mixup or cutmix, normalisation, random erasing.
+"""Augmentation of a micro-batch, on its device: mixup or cutmix, normalisation, random erasing or cutout.
 
 The order, and the rounding of mixed pixels to whole levels, are those of timm's prefetching loader
 (timm/data/mixup.py FastCollateMixup, timm/data/loader.py PrefetchLoader), which the released runs used.
@@ -15,6 +15,8 @@ from timm.data.mixup import mixup_target
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 
+from experiments.data.counter_hash import below, words
+from experiments.data.device_images import cut_out
 from experiments.data.sampler import Share
 from experiments.data.streams import derive, reseed
 from experiments.schema.config import AugmentationConfig, DataConfig
@@ -33,8 +35,8 @@ class Normalise:
         self.std = torch.tensor(data.std).view(1, -1, 1, 1) * 255
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        mean, std = self.mean.to(pixels.device), self.std.to(pixels.device)
-        return (pixels.float() - mean) / std
+        self.mean, self.std = self.mean.to(pixels.device), self.std.to(pixels.device)  # copied by the first call only
+        return pixels.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
 
 
 class BatchAugmentation:
@@ -48,6 +50,7 @@ class BatchAugmentation:
         self.seed, self.num_classes, self.label_smoothing = seed, data.num_classes, label_smoothing
         self.normalise = Normalise(data)
         self.erasing, self.erasing_mode = augmentation.random_erasing, augmentation.random_erasing_mode
+        self.cutout = augmentation.cutout
         self.mixup = None
         if mixes(augmentation):
             self.mixup = Mixup(
@@ -67,24 +70,30 @@ class BatchAugmentation:
         `pixels` are uint8, `labels` int64 [n], `keys` int64 [n, 3] (epoch, index, copy), all in the order of the
         concatenated `shares`.
         """
+        if self.mixup is None:
+            images, targets = pixels, mixup_target(labels, self.num_classes, 1.0, self.label_smoothing)
+        else:
+            images, targets = self._mix(self.mixup, pixels, labels, update, shares)
+        images = self.normalise(images)
+        if self.erasing:
+            self._erase(images, keys)
+        if self.cutout:
+            self._cut_out(images, keys)
+        return images, targets
+
+    def _mix(
+        self, mixup: Mixup, pixels: Tensor, labels: Tensor, update: int, shares: Sequence[Share]
+    ) -> tuple[Tensor, Tensor]:
         images, targets = pixels.float(), []
         start = 0
         for share in shares:
             part = slice(start, start + len(share.positions))
-            images[part], target = self._mix(images[part], labels[part], update, share.group)
+            np.random.seed(derive(self.seed, "mixup", update, share.group) & 0xFFFFFFFF)
+            mixed, target = mixup(images[part], labels[part])
+            images[part] = mixed.round_()
             targets.append(target)
             start = part.stop
-        images = self.normalise(images)
-        if self.erasing:
-            self._erase(images, keys)
         return images, torch.cat(targets)
-
-    def _mix(self, images: Tensor, labels: Tensor, update: int, group: int) -> tuple[Tensor, Tensor]:
-        if self.mixup is None:
-            return images, mixup_target(labels, self.num_classes, 1.0, self.label_smoothing)
-        np.random.seed(derive(self.seed, "mixup", update, group) & 0xFFFFFFFF)
-        images, target = self.mixup(images, labels)
-        return images.round_(), target
 
     def _erase(self, images: Tensor, keys: np.ndarray) -> None:
         """timm's RandomErasing on the mixed, normalised batch; every sample draws from its own stream."""
@@ -92,3 +101,8 @@ class BatchAugmentation:
         for image, key in zip(images, keys.tolist(), strict=True):
             reseed(derive(self.seed, "erasing", *key), images.device)
             erase(image)
+
+    def _cut_out(self, images: Tensor, keys: np.ndarray) -> None:
+        """Cutout on the mixed, normalised batch, the centre anywhere in the image."""
+        row, column = words(derive(self.seed, "cutout"), torch.from_numpy(keys).to(images.device), draws=2)
+        cut_out(images, below(images.shape[2], row), below(images.shape[3], column), self.cutout)

@@ -15,27 +15,30 @@ from weakref import WeakSet
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from experiments.data.augmentation import EvaluationTransform, TrainTransform
+from experiments.data.augmentation import EvaluationTransform
 from experiments.data.images import ArrayImages, Images, naming
 from experiments.data.streams import derive
 from experiments.data.updates import UpdateSamples
 from experiments.schema.errors import UserError
 
 Pixels = tuple[Tensor, Tensor]  # uint8 [n, channels, height, width], labels int64 [n]
+ImageTransform = Callable[[Image.Image, int], np.ndarray]  # one image and the seed of its chances
+Reader = Callable[[np.ndarray], Pixels]  # answers a request
 
 
 class TrainReader:
     """Augmented samples. A request is int64 [n, 3]: (epoch, index of the image, number of the copy)."""
 
-    def __init__(self, images: Images, transform: TrainTransform, seed: int) -> None:
+    def __init__(self, images: Images, transform: ImageTransform, seed: int) -> None:
         self.images, self.transform, self.seed = images, transform, seed
 
     def __call__(self, request: np.ndarray) -> Pixels:
         pixels = [self._read(key) for key in request.tolist()]
-        return _stack(pixels), torch.from_numpy(self.images.labels[request[:, 1]])
+        return stack(pixels), torch.from_numpy(self.images.labels[request[:, 1]])
 
     def _read(self, key: list[int]) -> np.ndarray:
         _, index, _ = key
@@ -61,8 +64,8 @@ class EvaluationReader:
     def __call__(self, request: np.ndarray) -> Pixels:
         labels = torch.from_numpy(self.images.labels[request])
         if self.as_they_are:
-            return _stack(self.images.pixels[request]), labels  # type: ignore[attr-defined]
-        return _stack([self._read(index) for index in request.tolist()]), labels
+            return stack(self.images.pixels[request]), labels  # type: ignore[attr-defined]
+        return stack([self._read(index) for index in request.tolist()]), labels
 
     def _read(self, index: int) -> np.ndarray:
         with naming(self.images.describe(index)):
@@ -78,7 +81,7 @@ class Stream:
 
     def __init__(
         self,
-        reader: TrainReader,
+        reader: Reader,
         samples: UpdateSamples,
         last_update: int,
         workers: int = 0,
@@ -105,7 +108,7 @@ class Stream:
 
 
 def read_ahead(
-    reader: Callable[[np.ndarray], Pixels], requests: Iterable[np.ndarray], workers: int, pin_memory: bool = False
+    reader: Reader, requests: Iterable[np.ndarray], workers: int, pin_memory: bool = False
 ) -> Iterator[Pixels]:
     """Answers to `requests`, in order, by `workers` processes (0: in this one)."""
     if not workers:
@@ -135,7 +138,7 @@ class _Requests(Dataset):
     """The reader as torch's DataLoader wants it: a request is the index. A mistake of the user (a file that is no
     image) is an answer too: raised in a worker, it would reach the user wrapped in a stack trace."""
 
-    def __init__(self, reader: Callable[[np.ndarray], Pixels]) -> None:
+    def __init__(self, reader: Reader) -> None:
         self.reader = reader
 
     def __getitem__(self, request: np.ndarray) -> Pixels | UserError:
@@ -183,7 +186,7 @@ def _leave_after(sentinel: int) -> None:
     os._exit(1)
 
 
-def _stack(pixels: list[np.ndarray] | np.ndarray) -> Tensor:
+def stack(pixels: list[np.ndarray] | np.ndarray) -> Tensor:
     """uint8 [n, channels, height, width] of images [height, width] or [height, width, 3]."""
     stacked = torch.from_numpy(np.ascontiguousarray(np.stack(pixels) if isinstance(pixels, list) else pixels))
     return stacked.unsqueeze(1) if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2).contiguous()

@@ -90,7 +90,12 @@ class DataConfig:
 
 @dataclass
 class AugmentationConfig:
-    """Training augmentation, in timm's terms (timm/data/transforms_factory.py, mixup.py, random_erasing.py)."""
+    """Training augmentation, in timm's terms (timm/data/transforms_factory.py, mixup.py, random_erasing.py).
+
+    `pipeline` says where it happens: of `images` one by one on the CPU, or, for small images, `batched` on the run's
+    device. That one crops at random after `padding` each side with `padding_mode` (`zeros`, `reflect`), flips, and cuts
+    out a square of `cutout` pixels a side.
+    """
 
     scale: list[float] = field(default_factory=lambda: [0.08, 1.0])
     ratio: list[float] = field(default_factory=lambda: [0.75, 4.0 / 3.0])
@@ -105,6 +110,10 @@ class AugmentationConfig:
     cutmix: float = 0.0
     mixup_probability: float = 1.0
     mixup_switch_probability: float = 0.5
+    pipeline: str = "images"
+    padding: int = 0
+    padding_mode: str = "zeros"
+    cutout: int = 0
 
 
 @dataclass
@@ -138,12 +147,16 @@ class InheritedConfig:
 @dataclass
 class EvaluationConfig:
     """Evaluation of the model: `every` counts epochs, or updates where the budget does; the end of the run
-    is always evaluated."""
+    is always evaluated.
+
+    `augmented_copies` of each held-out image, cropped and flipped as in training, are evaluated beside it (test-time
+    augmentation)."""
 
     every: int = 1
     batch_size: int = 256
     crop_pct: float = 0.875
     interpolation: str = "bicubic"
+    augmented_copies: int = 0
 
 
 @dataclass

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from experiments import data, models
 from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.batch_augmentation import BatchAugmentation, Normalise, mixes
+from experiments.data.device_images import AugmentedDeviceImages, DeviceImages
 from experiments.data.readable import require_readable
-from experiments.data.reading import EvaluationReader, Stream, TrainReader, read_ahead
+from experiments.data.reading import EvaluationReader, Reader, Stream, TrainReader, read_ahead
 from experiments.data.streams import derive, reseed
 from experiments.data.updates import UpdateSamples
 from experiments.schema.config import RunConfig
@@ -54,7 +55,8 @@ class ImageClassification:
                 f"data.train_size={config.data.train_size} is less than one batch of {config.global_batch_size}"
             )
         require_batch_statistics(config)
-        self.workers = min(config.data.workers, os.cpu_count() or 1)
+        self.batched = config.augmentation.pipeline == "batched"
+        self.workers = 0 if self.batched else min(config.data.workers, os.cpu_count() or 1)
         self.criterion = loss_by_name(config.loss.name)
         self.samples = UpdateSamples(
             seed=config.seed,
@@ -78,9 +80,10 @@ class ImageClassification:
         self.module: nn.Module = models.build(config.model, config.data).to(part.device)
         self.augment = BatchAugmentation(config.augmentation, config.data, config.loss.label_smoothing, config.seed)
         self.normalise = Normalise(config.data)
-        self.evaluation_reader = EvaluationReader(self.data.test, EvaluationTransform(config.evaluation, config.data))
+        train_reader, self.evaluation_reader = self._readers()
+        self.augmented_reader = self._augmented_reader()
         self.stream = Stream(
-            TrainReader(self.data.train, TrainTransform(config.augmentation, config.data), config.seed),
+            train_reader,
             self.samples,
             last_update=self.updates_per_epoch * config.total_epochs,
             workers=self.workers,
@@ -105,7 +108,9 @@ class ImageClassification:
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module) -> dict[str, float]:
-        """Top-1 and top-5 accuracy in percent and mean cross-entropy on the held-out split, each image once.
+        """Top-1 and top-5 accuracy in percent and mean cross-entropy on the held-out split, each image once; with
+        `evaluation.augmented_copies` also the top-1 accuracy `augmented_top1` of the mean of the probabilities of an
+        image and its copies (fastai 0.7, courses/dl2 TTA: four copies).
 
         Rank r takes images r, r + world_size, ... All ranks make the same number of forward passes, which
         sharded modules need: a rank that has run out repeats an image without counting it.
@@ -120,16 +125,21 @@ class ImageClassification:
         requests = [
             mine[start : start + batch_size] if n else mine[:1] for start, n in zip(starts, counts, strict=True)
         ]
-        sums = torch.zeros(3, dtype=torch.float64, device=device)
+        sums = torch.zeros(4, dtype=torch.float64, device=device)
         answers = read_ahead(self.evaluation_reader, requests, self.workers, device.type == "cuda")
-        for (pixels, labels), n in zip(answers, counts, strict=True):
-            images = self._as_input(self.normalise(pixels.to(device, non_blocking=True)))
-            sums += _sums(at_least_float32(module(images))[:n], labels.to(device, non_blocking=True)[:n])
+        for (pixels, labels), request, n in zip(answers, requests, counts, strict=True):
+            labels = labels.to(device, non_blocking=True)[:n]
+            logits = self._logits(module, pixels)
+            sums[:3] += _sums(logits[:n], labels)
+            if self.augmented_reader is not None:
+                probabilities = self._add_copies(module, logits.softmax(dim=1), request)
+                sums[3] += (probabilities[:n].argmax(dim=1) == labels).sum()
         if dist.is_initialized():
             dist.all_reduce(sums)
         module.train(training)
-        top1, top5, loss = (sums / size).tolist()
-        return {"top1": 100 * top1, "top5": 100 * top5, "eval_loss": loss}
+        top1, top5, loss, augmented_top1 = (sums / size).tolist()
+        metrics = {"top1": 100 * top1, "top5": 100 * top5, "eval_loss": loss}
+        return metrics if self.augmented_reader is None else {**metrics, "augmented_top1": 100 * augmented_top1}
 
     def manifest(self) -> dict[str, Any]:
         """Identity of the data set."""
@@ -141,6 +151,43 @@ class ImageClassification:
 
     def load(self, state: dict[str, Any]) -> None:
         """Nothing to load."""
+
+    def _readers(self) -> tuple[Reader, Reader]:
+        """What answers requests for training and for held-out samples: see `reading` and `device_images`."""
+        config, train, test, device = self.config, self.data.train, self.data.test, self.part.device
+        if self.batched:
+            return (
+                AugmentedDeviceImages(train, config.augmentation, config.data, config.seed, device),
+                DeviceImages(test, config.data, device),
+            )
+        return (
+            TrainReader(train, TrainTransform(config.augmentation, config.data), config.seed),
+            EvaluationReader(test, EvaluationTransform(config.evaluation, config.data)),
+        )
+
+    def _augmented_reader(self) -> Reader | None:
+        """What answers requests for augmented held-out samples, where they are asked for."""
+        config = self.config
+        if not config.evaluation.augmented_copies:
+            return None
+        purpose, device = "augmented copies", self.part.device
+        return AugmentedDeviceImages(
+            self.data.test, config.augmentation, config.data, config.seed, device, purpose=purpose
+        )
+
+    def _add_copies(self, module: nn.Module, probabilities: Tensor, request: np.ndarray) -> Tensor:
+        """`probabilities` of held-out images plus those of their augmented copies, the same at every evaluation."""
+        assert self.augmented_reader is not None
+        for copy in range(self.config.evaluation.augmented_copies):
+            keys = np.column_stack([np.zeros_like(request), request, np.full_like(request, copy)])
+            pixels, _ = self.augmented_reader(keys)
+            probabilities = probabilities + self._logits(module, pixels).softmax(dim=1)
+        return probabilities
+
+    def _logits(self, module: nn.Module, pixels: Tensor) -> Tensor:
+        """The module's answer to raw images, in at least float32."""
+        images = self.normalise(pixels.to(self.part.device, non_blocking=True))
+        return at_least_float32(module(self._as_input(images)))
 
     def _as_input(self, tensor: Tensor) -> Tensor:
         parameter = next(self.module.parameters())

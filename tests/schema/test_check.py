@@ -67,6 +67,48 @@ def test_what_does_not_fit_is_refused_with_what_would(arguments, message):
         check(composed(*arguments))
 
 
+BATCHED = [
+    "augmentation.pipeline=batched",
+    "augmentation.scale=[1,1]",
+    "augmentation.ratio=[1,1]",
+    "augmentation.auto_augment=null",
+    "augmentation.padding=3",
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["augmentation.pipeline=batch"], "augmentation.pipeline=batch .command line.*'batched'"),
+        (["augmentation.padding=2"], "augmentation.padding=2 .command line.*mean 0, or augmentation.pipeline=batched"),
+        (["augmentation.padding_mode=reflect"], "padding_mode=reflect .command line.*mean zeros, or .*=batched"),
+        (["augmentation.cutout=8"], "augmentation.cutout=8 .command line.*mean 0, or augmentation.pipeline=batched"),
+        (
+            BATCHED[:1],
+            r"augmentation.scale=\[0.5, 1.0\] .configs/exp/families/vit.yaml.*mean \[1.0, 1.0\], or .*=images",
+        ),
+        (
+            BATCHED[:3],
+            "augmentation.auto_augment=rand-.* .configs/.*did you mean null, or augmentation.pipeline=images",
+        ),
+        ([*BATCHED, "augmentation.color_jitter=0.4"], "color_jitter=0.4 .command line.*mean 0.0, or .*=images"),
+        ([*BATCHED, "augmentation.random_erasing=0.2"], "random_erasing=0.2 .command line.*augmentation.cutout"),
+        ([*BATCHED, "data.resize=true"], "data.resize=true .command line.*did you mean false"),
+        ([*BATCHED[:-1], "augmentation.padding=28"], "augmentation.padding=28 .command line.*28 x 28.*did you mean 27"),
+        ([*BATCHED, "augmentation.cutout=29"], "augmentation.cutout=29 .command line.*28 x 28.*did you mean 28"),
+        ([*BATCHED, "augmentation.padding_mode=mirror"], "padding_mode=mirror .command line.*zeros, reflect"),
+        (
+            ["scale=paper", *BATCHED, "augmentation.random_erasing=0", "data.resize=false"],
+            "augmentation.pipeline=batched .command line.*imagenet.*GiB.*did you mean images",
+        ),
+    ],
+)
+def test_a_pipeline_of_augmentation_is_asked_only_for_what_it_does(arguments, message):
+    check(composed(*BATCHED))
+    with pytest.raises(UserError, match=message):
+        check(composed(*arguments))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

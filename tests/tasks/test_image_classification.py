@@ -12,6 +12,7 @@ from sklearn.datasets import load_sample_images
 from torch import nn
 
 from experiments import data, tasks
+from experiments.data.device_images import AugmentedDeviceImages
 from experiments.schema.config import (
     AugmentationConfig,
     DataConfig,
@@ -28,6 +29,9 @@ MNIST = DataConfig("mnist", 10, 1, 4000, 1000, 28, [0.13], [0.31], resize=False)
 VIT = ModelConfig("deit_tiny_patch16_224", {"patch_size": 7, "embed_dim": 16, "depth": 1, "num_heads": 2})
 STRONG = AugmentationConfig(
     auto_augment="rand-m7-mstd0.5-inc1", mixup=0.2, cutmix=1.0, random_erasing=0.25, horizontal_flip=0.0
+)
+BATCHED = AugmentationConfig(
+    pipeline="batched", scale=[1.0, 1.0], ratio=[1.0, 1.0], padding=3, padding_mode="reflect", cutout=6
 )
 LAST = 4000 // 48  # updates of an epoch; 48 does not divide 4,000
 
@@ -77,6 +81,43 @@ def test_an_update_holds_the_same_mixed_samples_for_every_split(task, micro_batc
 def test_a_micro_batch_of_one_is_possible_without_mixup():
     config = run_config(augmentation=replace(STRONG, mixup=0.0, cutmix=0.0))
     assert samples(config, 3, 1) == samples(config, 3, 16, 3)
+
+
+@pytest.mark.parametrize(("micro_batch", "world_size"), [(12, 2), (10, 1)])
+def test_a_batched_update_holds_the_same_samples_for_every_split_and_after_a_jump(micro_batch, world_size):
+    config = run_config(augmentation=replace(BATCHED, mixup=0.2, cutmix=1.0))
+    update = LAST + 2
+    whole = samples(config, update, 24)
+    assert samples(config, update, micro_batch, world_size) == whole
+    assert samples(replace(config, seed=1), update, 24) != whole
+    task = build(config, 24)
+    list(task.micro_batches(1))
+    images = sorted(i.numpy().tobytes() for batch in task.micro_batches(update) for i in batch.images)
+    assert images == [image for image, _ in whole]
+
+
+def test_the_batched_pipeline_evaluates_to_the_bit_as_the_other(task):
+    batched = build(run_config(augmentation=BATCHED))
+    assert batched.evaluate(task.module) == task.evaluate(task.module)
+
+
+def test_augmented_copies_are_averaged_as_probabilities_beside_the_plain_image():
+    evaluation = EvaluationConfig(batch_size=300, augmented_copies=2)
+    batched = build(run_config(augmentation=BATCHED, evaluation=evaluation))
+    plain = build(run_config(augmentation=BATCHED))
+    module = batched.module.eval()
+    found = batched.evaluate(module)
+    augmented_top1 = found.pop("augmented_top1")
+    assert found == plain.evaluate(module)
+    held_out = AugmentedDeviceImages(
+        batched.data.test, BATCHED, MNIST, 0, torch.device("cpu"), purpose="augmented copies"
+    )
+    pixels, labels = torch.tensor(batched.data.test.pixels)[:, None], torch.tensor(batched.data.test.labels)
+    views = [pixels, *(held_out(np.array([[0, i, copy] for i in range(1000)]))[0] for copy in (0, 1))]
+    assert not any(torch.equal(views[i], views[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    with torch.no_grad():
+        mean = sum(module((view / 255 - 0.13) / 0.31).softmax(dim=1) for view in views) / 3
+    assert augmented_top1 == pytest.approx(100 * (mean.argmax(dim=1) == labels).double().mean().item(), abs=0.11)
 
 
 def test_batches_are_a_function_of_seed_and_update_alone(task):

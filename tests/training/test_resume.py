@@ -14,6 +14,14 @@ from experiments.record.verify import verify
 
 KILLED = -signal.SIGKILL
 SLOW = pytest.mark.slow
+BATCHED = (
+    "augmentation.pipeline=batched",
+    "augmentation.scale=[1,1]",
+    "augmentation.ratio=[1,1]",
+    "augmentation.auto_augment=null",
+    "augmentation.padding=3",
+    "augmentation.cutout=8",
+)
 
 
 def record_of(path: Path) -> dict:
@@ -78,9 +86,10 @@ def test_killed_while_a_checkpoint_is_saved(begin, undisturbed, save, stage):
         pytest.param(("optim=lamb", "precision=bf16", "augmentation.random_erasing=0.5"), marks=SLOW),
         ("optim=adan", "precision=fp16", "model.arguments.depth=1", "model.arguments.embed_dim=16"),
         pytest.param(("optim=adan", "data.workers=2"), marks=SLOW),
+        pytest.param(("optim=adan", *BATCHED), marks=SLOW),
         pytest.param(("optim=muon", "precision=fp16"), marks=SLOW),
     ],
-    ids=["ema", "accumulation", "sam", "bf16", "fp16", "workers", "two optimizers in one"],
+    ids=["ema", "accumulation", "sam", "bf16", "fp16", "workers", "batched images", "two optimizers in one"],
 )
 def test_killed_twice_with_every_kind_of_state(begin, undisturbed, overrides):
     path = begin("killed", *overrides)

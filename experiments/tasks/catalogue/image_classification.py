@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from experiments import data
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.origin import origin
 from experiments.schema.task_info import TaskInfo
+from experiments.schema.typed import get, show, to_dict
 from experiments.tasks.batch_statistics import require_batch_statistics
 
 # What a policy of timm begins with (timm/data/transforms_factory.py and auto_augment.py auto_augment_policy).
 POLICIES = ("rand", "augmix", "original", "originalr", "v0", "v0r", "3a")
 REPEATED_AUGMENTATION_ROUND = 256
+MOST_ON_DEVICE = 2 * 2**30  # bytes of training images: CIFAR-10 with a padding of 4 are 0.22 GiB
+
+# What a pipeline of augmentation does not do: the value of each key that asks for nothing, and why.
+WITHOUT: dict[str, dict[str, tuple[Any, str]]] = {
+    "images": {
+        "augmentation.padding": (0, "pads nothing"),
+        "augmentation.padding_mode": ("zeros", "pads nothing"),
+        "augmentation.cutout": (0, "cuts nothing out"),
+        "evaluation.augmented_copies": (0, "augments no held-out images"),
+    },
+    "batched": {
+        "data.resize": (False, "resizes nothing"),
+        "augmentation.scale": ([1.0, 1.0], "resizes nothing (it crops at random after augmentation.padding)"),
+        "augmentation.ratio": ([1.0, 1.0], "resizes nothing (it crops at random after augmentation.padding)"),
+        "augmentation.auto_augment": (None, "has no such policies"),
+        "augmentation.color_jitter": (0.0, "changes no colours"),
+        "augmentation.random_erasing": (0.0, "erases nothing but by augmentation.cutout"),
+    },
+}
 
 
 def samples_per_epoch(config: RunConfig) -> int:
@@ -24,12 +46,44 @@ def samples_per_epoch(config: RunConfig) -> int:
 
 
 def check(config: RunConfig) -> None:
-    """Raise UserError for an augmentation policy that timm does not have."""
+    """Raise UserError for an augmentation policy that timm does not have, and for what the chosen pipeline of
+    augmentation cannot do."""
     key, policy = "augmentation.auto_augment", config.augmentation.auto_augment
     if policy is not None and policy.split("-")[0] not in POLICIES:
         raise UserError(
             f"{key}={policy} ({origin(config, key)}): timm has no such policy (it has rand-m9-mstd0.5-inc1, "
             f"augmix-m5-w4-d2, original-mstd0.5 and null for none){suggestion(policy.split('-')[0], POLICIES)}"
+        )
+    pipeline = config.augmentation.pipeline
+    for key, (value, why) in WITHOUT[pipeline].items():
+        found = get(to_dict(config), key)
+        if found != value:
+            raise UserError(
+                f"{key}={show(found)} ({origin(config, key)}): augmentation.pipeline={pipeline} {why}; did you mean "
+                f"{show(value)}, or augmentation.pipeline={'images' if pipeline == 'batched' else 'batched'}?"
+            )
+    if pipeline == "batched":
+        _check_room(config)
+
+
+def _check_room(config: RunConfig) -> None:
+    """What is held on the device must be small, the padding less than an image and a square no larger than one."""
+    augmentation, side = config.augmentation, config.data.image_size
+    for key, value, most in (
+        ("augmentation.padding", augmentation.padding, side - 1),
+        ("augmentation.cutout", augmentation.cutout, side),
+    ):
+        if value > most:
+            raise UserError(
+                f"{key}={value} ({origin(config, key)}): images are {side} x {side} pixels; did you mean {most}?"
+            )
+    size = config.data.train_size * config.data.channels * (side + 2 * augmentation.padding) ** 2
+    if size > MOST_ON_DEVICE:
+        key = "augmentation.pipeline"
+        raise UserError(
+            f"{key}=batched ({origin(config, key)}): holds all training images on the device, and those of "
+            f"{config.data.name} are {size / 2**30:.1f} GiB, more than {MOST_ON_DEVICE / 2**30:.0f}; did you mean "
+            "images?"
         )
 
 
@@ -42,13 +96,15 @@ INFO = TaskInfo(
         *("augmentation", "loss.name", "loss.label_smoothing", "distribute_batch_norm"),
         *("model.drop", "model.drop_path", "model.channels_last"),
         "optim.layer_decay",  # timm's models tell their layers
-        *("evaluation.crop_pct", "evaluation.interpolation"),
+        *("evaluation.crop_pct", "evaluation.interpolation", "evaluation.augmented_copies"),
         *("data.num_classes", "data.channels", "data.image_size", "data.mean", "data.std", "data.resize"),
     ),
     choices={
         "distribute_batch_norm": ("reduce", "broadcast", "none"),
         "loss.name": ("bce", "soft_target_cross_entropy", "cross_entropy"),
         "augmentation.interpolation": ("random", "bilinear", "bicubic"),
+        "augmentation.pipeline": tuple(WITHOUT),
+        "augmentation.padding_mode": ("zeros", "reflect"),
         "augmentation.random_erasing_mode": ("const", "rand", "pixel"),
         "evaluation.interpolation": ("bilinear", "bicubic"),
     },
@@ -62,12 +118,15 @@ INFO = TaskInfo(
         "augmentation.color_jitter": (0.0, None),
         "augmentation.random_erasing": (0.0, 1.0),
         "augmentation.repeats": (0, None),
+        "augmentation.padding": (0, None),
+        "augmentation.cutout": (0, None),
         "augmentation.mixup": (0.0, None),
         "augmentation.cutmix": (0.0, None),
         "augmentation.mixup_probability": (0.0, 1.0),
         "augmentation.mixup_switch_probability": (0.0, 1.0),
         "loss.label_smoothing": (0.0, 1.0),
         "evaluation.crop_pct": (0.01, 1.0),
+        "evaluation.augmented_copies": (0, None),
     },
     check=check,
     check_model=require_batch_statistics,
