@@ -24,8 +24,8 @@ def require_interpreter():
     """Skip where the installed Triton cannot interpret with the installed NumPy."""
     if Version(version("triton")) < Version("3.7") and Version(np.__version__) >= Version("2.5.0.dev0"):
         pytest.skip(
-            f"Triton {version('triton')} cannot interpret kernels with NumPy {np.__version__} (only 0-dimensional arrays "
-            "can be converted); install an older NumPy or a newer Triton"
+            f"Triton {version('triton')} cannot interpret kernels with NumPy {np.__version__} (only 0-dimensional "
+            "arrays can be converted); install an older NumPy or a newer Triton"
         )
 
 
