@@ -91,16 +91,17 @@ def show_optimizers() -> int:
     console = _console()
     entries = [registry.info(name) for name in registry.names()]
     costs = Table(box=None, pad_edge=False)
-    for column in ("optim=", "library", "version", "states", "bytes", "element-wise"):
+    for column in ("optim=", "library", "version", "states", "bytes", "element-wise", "capturable"):
         costs.add_column(column, justify="right" if column in ("states", "bytes") else "left", no_wrap=True)
     for info in entries:
-        each = "yes" if info.elementwise else "no"
+        each, captured = ("yes" if fact else "no" for fact in (info.elementwise, info.capturable))
         states, size = f"{info.states:.3g}", f"{BYTES_PER_FLOAT * info.states:.3g}"
-        costs.add_row(f"[cyan]{info.name}[/]", info.library, info.version, states, size, each)
+        costs.add_row(f"[cyan]{info.name}[/]", info.library, info.version, states, size, each, captured)
     console.print(costs)
     console.print(
         "\nstates: floats kept for each parameter at the defaults, for a 1024 x 1024 matrix where that depends on the "
         "shape; bytes: their size in fp32. element-wise: parts of a tensor may be stepped apart, as in a sharded run. "
+        "capturable: a step can be captured in a CUDA graph. "
         "library: experiments and adan are this repository."
     )
     for info in entries:

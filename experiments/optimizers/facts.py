@@ -36,8 +36,10 @@ class OptimizerInfo:
     for one tensor whose states are not of its own shape; `states` is then that of a 1024 x 1024 matrix.
 
     `elementwise` tells whether a number's update depends on that number's own parameter, gradients and states alone,
-    so that parts of a tensor may be stepped apart (with clipping by norm off). `differences` says how what runs
-    differs from the paper, which defaults are neither the paper's nor the library's, and why.
+    so that parts of a tensor may be stepped apart (with clipping by norm off). `capturable` tells whether what is built
+    at the defaults takes torch's argument of that name: with it, and the rate in a tensor, a step reads no number on
+    the host and can be captured in a CUDA graph. `differences` says how what runs differs from the paper, which
+    defaults are neither the paper's nor the library's, and why.
     """
 
     name: str
@@ -50,6 +52,7 @@ class OptimizerInfo:
     count_states: Callable[[Settings], float] | None = None
     count_floats: Callable[[Settings, Shape, str], int] | None = None
     elementwise: bool = False
+    capturable: bool = False
 
     @property
     def version(self) -> str:

@@ -168,17 +168,17 @@ class Glue:
     def _predict(self, module: nn.Module, name: str) -> tuple[np.ndarray, float]:
         """Predictions of a held-out set, float64 [n], and its mean loss: the same on every rank."""
         part, split, size = self.part, self.data.held_out[name], self.config.evaluation.batch_size
-        found = np.zeros(len(split) + 1)  # and the sum of the losses
+        found = torch.zeros(len(split) + 1, dtype=torch.float64, device=part.device)  # and the sum of the losses
         mine = np.arange(part.rank, len(split), part.world_size)
         for start in range(0, len(mine), size):
             rows = mine[start : start + size]
             batch = self._batch(name, rows)
             logits = self._logits(module, batch)
             best = logits.squeeze(-1) if self.task.regression else logits.argmax(1)
-            found[rows] = best.double().cpu().numpy()
-            found[-1] += float(self._loss(logits, batch.labels))
-        found = np.array(parallel.sum_over_ranks(found.tolist(), part.device))
-        return found[:-1], float(found[-1]) / len(split)
+            found[rows[0] : rows[-1] + 1 : part.world_size] = best
+            found[-1] += self._loss(logits, batch.labels)
+        *predictions, loss = parallel.sum_on_device(found).tolist()
+        return np.array(predictions), loss / len(split)
 
 
 def _from_checkpoint(config: RunConfig) -> tuple[nn.Module, Tokenizer]:

@@ -92,15 +92,14 @@ class MaskedLanguageModelling:
             batch = self._batch(self._masked_for_evaluation(indices), np.arange(len(indices)))
             logits = at_least_float32(module(batch.input_ids, batch.attention_mask, batch.places))
             surprise = F.cross_entropy(logits.double(), batch.targets, reduction="sum")
-            sums += torch.stack(
-                [surprise, (logits.argmax(1) == batch.targets).sum(), surprise.new_tensor(len(batch.targets))]
-            )
+            count = surprise.new_full((), len(batch.targets))
+            sums += torch.stack([surprise, (logits.argmax(1) == batch.targets).sum(), count])
         module.train(training)
-        loss, hits, count = parallel.sum_over_ranks(sums.tolist(), part.device)
+        loss, hits, targets = parallel.sum_on_device(sums).tolist()
         return {
-            "val_loss": loss / count,
-            "val_ppl": float(np.exp(loss / count)),
-            "masked_accuracy": 100 * hits / count,
+            "val_loss": loss / targets,
+            "val_ppl": float(np.exp(loss / targets)),
+            "masked_accuracy": 100 * hits / targets,
         }
 
     def manifest(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ was killed and resumed performs the same updates, and writes the same events, as
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +32,25 @@ from experiments.training.players import described, players_of, whose_turn
 from experiments.training.precision import prepare
 from experiments.training.progress import RunProgress, metrics_line, title_of
 from experiments.training.sealing import Sealer
-from experiments.training.state import load_state, require_fit, state_of
+from experiments.training.state import copy_of_state, load_state, put_back, require_fit, state_of
+from experiments.training.step import Stepped, Unread, read
 from experiments.training.task import EachRun, Part, Task
 from experiments.verdict.curves import on_track
 
 if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
+
+
+UPDATES_BETWEEN_READS = 100  # on a GPU: what updates were is read that often, and at the end of an epoch
+SECONDS_BETWEEN_READS = 2.0  # of long updates, so that the progress bar moves
+UPDATES_BETWEEN_READS_OF_RANKS = 10  # of several ranks, which agree to leave at a read and know no common clock
+
+
+def updates_between_reads(part: Part) -> int:
+    """How many updates at most are performed before what they were is read; on a CPU, where it costs nothing, 1."""
+    if part.device.type == "cpu":
+        return 1
+    return UPDATES_BETWEEN_READS if part.world_size == 1 else UPDATES_BETWEEN_READS_OF_RANKS
 
 
 @dataclass
@@ -83,6 +98,7 @@ class Run:
         self.total_updates = self.epochs.total_updates
         stop = stop_update(config.stop_at, self.epochs, budget_of(vars(config)).unit)
         self.stop = min(self.total_updates, stop or self.total_updates)
+        self.updates_between_reads = updates_between_reads(part)
         memory.reset_peak(part.device)
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)
@@ -148,33 +164,80 @@ class Run:
     def perform(self, interruption: Interruption, until: int) -> bool:
         """Perform updates up to `until`; return False when an interruption ended them before."""
         while self.update < until:
-            name = whose_turn(self.task, self.config, self.update + 1)
-            player = self.players[name]
-            player.follow_schedule(self.epochs, self.update + 1)
-            done = player.step(self.update + 1, leave=lambda: interruption.requested)
-            self.seal_diverged()
-            self.update += 1
-            if self.ema is not None:
-                self.ema.update(self.task.module)
-            self.epoch_loss = _plus(self.epoch_loss, done.losses, done.count)
-            parts = done.parts if name == ONLY else {name: done.losses, **done.parts}
-            for part, means in parts.items():
-                sums, count = self.epoch_parts.get(part, (None, 0))
-                self.epoch_parts[part] = _plus(sums, means, done.count), count + done.count
-            self.epoch_count += done.count
-            count = self.task.count(self.update)
-            self.samples += count
-            left = self.divergence.left(done.losses)
-            self.progress.updated(self.update, sum(left) / len(left), count * len(done.losses))
+            leaving = self._stretch(interruption, until)
             if self.epochs.ends_with(self.update):
                 self._end_epoch(self.epochs.done(self.update) - 1)
-            if self.update == self.stop or self._is_due(self.config.checkpoint.every):
+            if self._saves():
                 self.journal.stop_clock()
                 self._save()
                 self.journal.start_clock()
-            if done.leaving and self.update < until:
+            if leaving and self.update < until:
                 return False
         return True
+
+    def _stretch(self, interruption: Interruption, until: int) -> bool:
+        """Perform updates up to the next read, and take note of what they were; return whether a rank wants to leave.
+
+        Meanwhile losses stay on the device. Where one turns out not to be finite, all is put back to where the stretch
+        began and performed again, each loss read before the parameters change: of the update that diverged, and of
+        those after it, nothing is left.
+        """
+        if self.updates_between_reads == 1:
+            return self._note(read([self._perform(interruption, checked=True)]))
+        begun, before = self.update, copy_of_state(self.config, self.task, self.players, self.ema, self.part)
+        unread, since = [self._perform(interruption, checked=False)], time.monotonic()
+        while self.update < until and not self._reads(len(unread), since, interruption):
+            unread.append(self._perform(interruption, checked=False))
+        stepped = read(unread)
+        if all(math.isfinite(loss) for one in stepped for loss in self.divergence.left(one.losses)):
+            return self._note(stepped)
+        self.update = begun
+        put_back(before, self.task, self.players, self.ema, self.part)
+        leaving = False
+        for first in stepped:
+            leaving |= first.leaving | self._note(read([self._perform(interruption, checked=True)]))
+            # Kernels that round in another order each time could spare a run now what it met before.
+            self.divergence.check_losses(self.update, first.losses, first.player)
+            self.seal_diverged()
+        return leaving
+
+    def _perform(self, interruption: Interruption, checked: bool) -> Unread:
+        """Perform the next update, as `Step` does."""
+        player = self.players[whose_turn(self.task, self.config, self.update + 1)]
+        player.follow_schedule(self.epochs, self.update + 1)
+        done = player.step(self.update + 1, lambda: interruption.requested, checked)
+        self.seal_diverged()
+        self.update += 1
+        if self.ema is not None:
+            self.ema.update(self.task.module)
+        return done
+
+    def _reads(self, unread: int, since: float, interruption: Interruption) -> bool:
+        """Whether what the last updates were is read here: all ranks must come to the same answer."""
+        if unread == self.updates_between_reads or self.epochs.ends_with(self.update) or self._saves():
+            return True
+        alone = self.part.world_size == 1
+        return alone and (interruption.requested or time.monotonic() - since > SECONDS_BETWEEN_READS)
+
+    def _note(self, stepped: Sequence[Stepped]) -> bool:
+        """Add updates, the last of which was performed last, to the sums of the epoch; return whether a rank wants to
+        leave."""
+        for one in stepped:
+            self.epoch_loss = _plus(self.epoch_loss, one.losses, one.count)
+            parts = one.parts if one.player == ONLY else {one.player: one.losses, **one.parts}
+            for part, means in parts.items():
+                sums, count = self.epoch_parts.get(part, (None, 0))
+                self.epoch_parts[part] = _plus(sums, means, one.count), count + one.count
+            self.epoch_count += one.count
+            self.samples += one.samples
+        last = stepped[-1]
+        left = self.divergence.left(last.losses)
+        self.progress.updated(self.update, sum(left) / len(left), last.samples * len(last.losses))
+        return any(one.leaving for one in stepped)
+
+    def _saves(self) -> bool:
+        """Whether a checkpoint is saved here."""
+        return self.update == self.stop or self._is_due(self.config.checkpoint.every)
 
     def _is_due(self, every: int) -> bool:
         """Whether the run ends here, or so many epochs, or updates where the budget counts them."""

@@ -128,8 +128,10 @@ def gather(tensor: torch.Tensor, dim: int) -> torch.Tensor:
 
 def gather_buffers(module: nn.Module, world_size: int) -> list[dict[str, torch.Tensor]] | None:
     """Every rank's buffers, on rank 0: between evaluations batch-norm statistics differ from rank to rank."""
+    if world_size == 1:
+        return None
     buffers = {name: buffer.cpu() for name, buffer in module.named_buffers()}
-    if world_size == 1 or not buffers:
+    if not buffers:
         return None
     gathered: list[dict[str, torch.Tensor] | None] | None = [None] * world_size if dist.get_rank() == 0 else None
     dist.gather_object(buffers, gathered)

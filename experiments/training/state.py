@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,6 +39,20 @@ def state_of(
         "random": checkpoint.random_streams(),
         "threads": torch.get_num_threads(),
     }
+
+
+def copy_of_state(
+    config: RunConfig, task: Task, players: Mapping[str, Player], ema: ModelEmaV3 | None, part: Part
+) -> dict[str, Any]:
+    """A copy of `state_of`, on the device and of this rank alone: `put_back` is its inverse."""
+    return deepcopy(state_of(config, task, players, ema, replace(part, rank=0, world_size=1)))
+
+
+def put_back(
+    state: dict[str, Any], task: Task, players: Mapping[str, Player], ema: ModelEmaV3 | None, part: Part
+) -> None:
+    """Inverse of `copy_of_state`, on every rank."""
+    load_state(state, task, players, ema, replace(part, rank=0, world_size=1))
 
 
 def require_fit(state: dict[str, Any], task: Task, players: Mapping[str, Player], ema: ModelEmaV3 | None) -> None:

@@ -22,13 +22,41 @@ from experiments.training.task import Part, Task
 
 @dataclass
 class Stepped:
-    """What an update was: its mean loss, that of each seed, and of each of the loss's parts, over `count` terms; and
-    whether any rank wants to leave after it."""
+    """What an update of `player` was: its mean loss, that of each seed, and of each of the loss's parts, over `count`
+    terms of `samples` samples or tokens (`Task.count`); and whether any rank wants to leave after it."""
 
+    player: str
     losses: list[float]
     parts: dict[str, list[float]]
     count: float
+    samples: int
     leaving: bool
+
+
+@dataclass
+class Unread:
+    """A `Stepped` whose numbers are still on the device: float64 `means`, those of the loss and of its parts one after
+    another, how many of each name `sizes` tells (the loss's first, its name empty); then how many ranks want to leave.
+    """
+
+    player: str
+    means: Tensor
+    sizes: dict[str, int]
+    count: Tensor | float
+    samples: int
+
+
+def read(updates: Sequence[Unread]) -> list[Stepped]:
+    """What these updates were. Waits for the device, once for all of them."""
+    counts = [update.count.reshape(1) for update in updates if isinstance(update.count, Tensor)]
+    values = iter(torch.cat([*counts, *(update.means for update in updates)]).tolist())
+    counted = [next(values) if isinstance(update.count, Tensor) else update.count for update in updates]
+    stepped = []
+    for update, count in zip(updates, counted, strict=True):
+        means = {name: [next(values) for _ in range(size)] for name, size in update.sizes.items()}
+        losses = means.pop("")
+        stepped.append(Stepped(update.player, losses, means, count, update.samples, leaving=next(values) > 0))
+    return stepped
 
 
 @dataclass
@@ -54,22 +82,24 @@ class Step:
     precision: str
     clip_grad_norm: float | None
 
-    def __call__(self, update: int, leave: Callable[[], bool]) -> Stepped:
+    def __call__(self, update: int, leave: Callable[[], bool], checked: bool = True) -> Unread:
         """Perform `update` (from 1); `leave()` says, when its gradients are there, whether this rank wants to leave.
 
-        A run whose loss is not finite takes no further part. Where none is left, raises NonFiniteLoss, on every rank
-        and before the parameters change. A non-finite *gradient* under fp16 is the scaler's business: it skips the
-        step, and the optimizer's state and counts stay as they were.
+        If `checked`, the loss is read before the parameters change: a run whose loss is not finite takes no further
+        part, and where none is left, this raises NonFiniteLoss, on every rank. Otherwise nothing here waits for the
+        device. A non-finite *gradient* under fp16 is the scaler's business: it skips the step, and the optimizer's
+        state and counts stay as they were.
         """
         batches: Iterable[Any] = self.task.micro_batches(update)
         if isinstance(self.optimizer, SAM):
             batches = list(batches)  # seen twice
         shares, count = self._gradients(update, batches, passage=0)
-        flat = [value for values in shares.values() for value in values]
-        *flat, leaving = parallel.sum_over_ranks([*flat, float(leave())], self.part.device)
-        summed = iter(flat)
-        losses, *parts = ([next(summed) for _ in values] for values in shares.values())
-        self.divergence.check_losses(update, losses, self.player)
+        leaving = torch.full((1,), float(leave()), dtype=torch.float64, device=self.part.device)
+        means = parallel.sum_on_device(torch.cat([*shares.values(), leaving]))
+        sizes = {name: len(share) for name, share in shares.items()}
+        done = Unread(self.player, means, sizes, count, self.task.count(update))
+        if checked:
+            self.divergence.check_losses(update, read([done])[0].losses, self.player)
         if isinstance(self.optimizer, SAM):
             self.optimizer.perturb()
             with without_batch_statistics(self.module):
@@ -81,8 +111,7 @@ class Step:
                 self._clip(self.clip_grad_norm)
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        _, *names = shares
-        return Stepped(losses, dict(zip(names, parts, strict=True)), count, leaving > 0)
+        return done
 
     def _clip(self, max_norm: float) -> None:
         own = getattr(self.module, "clip_grad_norm_", None)
@@ -91,14 +120,14 @@ class Step:
         else:
             nn.utils.clip_grad_norm_(self.module.parameters(), max_norm)
 
-    def _gradients(self, update: int, batches: Iterable[Any], passage: int) -> tuple[dict[str, list[float]], float]:
-        """Fill `.grad`; return this rank's shares of the means, of each seed, the loss's first and then its parts', and
-        the number of terms. Stochastic layers draw from (seed, update, place of the micro-batch, passage)."""
+    def _gradients(self, update: int, batches: Iterable[Any], passage: int) -> tuple[dict[str, Tensor], Tensor | float]:
+        """Fill `.grad`; return this rank's shares of the means [seeds], the loss's first and then its parts', and the
+        number of terms. Stochastic layers draw from (seed, update, place of the micro-batch, passage)."""
         self.optimizer.zero_grad(set_to_none=True)
         if not self.call.training:  # walking over all modules costs more than asking one
             self.call.train()
         rank, world_size, device = self.part.rank, self.part.world_size, self.part.device
-        count: float = self.task.count(update)
+        count: Tensor | float = self.task.count(update)
         counted: Tensor | None = None
         sums = {"": torch.zeros(1, dtype=torch.float64, device=device)}  # of the loss, and of its parts by name
         for position, (batch, last) in enumerate(_with_last(batches)):
@@ -116,15 +145,15 @@ class Step:
                 sums[name] = sums.get(name, 0) + value.detach().double()
         if counted is not None:
             count = self._divide_by(counted)
-        return {name: (value / count).reshape(-1).tolist() for name, value in sums.items()}, count
+        return {name: (value / count).reshape(-1) for name, value in sums.items()}, count
 
-    def _divide_by(self, counted: Tensor) -> float:
-        """Divide the gradient by the terms that all ranks counted, by 1 where there were none."""
+    def _divide_by(self, counted: Tensor) -> Tensor:
+        """Divide the gradient by the terms that all ranks counted, by 1 where there were none; return that number."""
         total = parallel.sum_on_device(counted).clamp(min=1)
         for parameter in self.module.parameters():
             if parameter.grad is not None:
                 parameter.grad.div_(total)
-        return total.item()
+        return total
 
 
 @contextmanager
@@ -139,7 +168,9 @@ def _without_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
 
 
 def _scalar(count: Tensor | float, device: torch.device) -> Tensor:
-    return torch.as_tensor(count, dtype=torch.float64, device=device).detach().reshape(())
+    if isinstance(count, Tensor):
+        return count.detach().to(device, torch.float64).reshape(())
+    return torch.full((), count, dtype=torch.float64, device=device)  # unlike `as_tensor`, waits for no copy
 
 
 def _with_last(items: Iterable[Any]) -> Iterator[tuple[Any, bool]]:

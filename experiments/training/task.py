@@ -82,7 +82,7 @@ class Task(Protocol):
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must hold beyond the module (recurrent memory, environment state); may be empty.
-        Every rank is asked, and rank 0's answer is kept: what ranks hold apart is gathered here."""
+        Every rank is asked and gives the same answer: what ranks hold apart is gathered here."""
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of `state`, on every rank, of which there may be another number now."""

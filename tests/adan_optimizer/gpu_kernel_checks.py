@@ -1,10 +1,13 @@
 """What the GPU kernel must do, checked on one device: a CUDA one, or the CPU in a process that called `interpret`."""
 
 import os
+from importlib.metadata import version
 from itertools import compress
 
 import numpy as np
+import pytest
 import torch
+from packaging.version import Version
 
 from adan import rounding
 from adan.kernels.gpu import Launcher, unavailable
@@ -15,6 +18,15 @@ HYPER = {"lr": 0.01, "betas": (0.98, 0.92, 0.99), "eps": 1e-8, "weight_decay": 0
 MOMENTS = ("exp_avg", "exp_avg_diff", "exp_avg_sq")
 # More than one program (4096 elements), one and a bit, whole blocks, tails alone, nothing.
 SIZES = (4096 + 1024 + 5, 2048, 1027, 0, 257, 1)
+
+
+def require_interpreter():
+    """Skip where the installed Triton cannot interpret with the installed NumPy."""
+    if Version(version("triton")) < Version("3.7") and Version(np.__version__) >= Version("2.5.0.dev0"):
+        pytest.skip(
+            f"Triton {version('triton')} cannot interpret kernels with NumPy {np.__version__} (only 0-dimensional "
+            "arrays can be converted); install an older NumPy or a newer Triton"
+        )
 
 
 def interpret():

@@ -27,6 +27,7 @@ CAPABILITIES = pytest.mark.parametrize("capability", [80, 90])
 @pytest.fixture(scope="module")
 def interpreter():
     """One process in which Triton interprets: it decides at import, so this process could do nothing else then."""
+    checks.require_interpreter()
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=checks.interpret) as pool:
         yield pool
 

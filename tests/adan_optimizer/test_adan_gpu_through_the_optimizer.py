@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from gpu_kernel_checks import require_interpreter
 
 pytest.importorskip("triton", reason="Triton is not installed: it comes with torch's builds for CUDA")
 
@@ -79,6 +80,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_clipping_scaler_late_gradients_and_layouts_reach_the_kernel():
+    require_interpreter()
     run(STEPS)
 
 

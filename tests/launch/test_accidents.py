@@ -35,10 +35,10 @@ def run_with(folders, monkeypatch):
         ]
         step = Step.__call__
 
-        def stepping(self, update, leave):
+        def stepping(self, update, *arguments):
             if update == 2:
                 raise error
-            return step(self, update, leave)
+            return step(self, update, *arguments)
 
         monkeypatch.setattr(Step, "__call__", stepping)
         return worker.run(RunDirectory.open_or_create(paths.RUNS, config).path)

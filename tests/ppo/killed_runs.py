@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 server = multiprocessing.get_context("forkserver")
@@ -30,10 +29,10 @@ def _work(paths: list[Path], kill_at: int | None, number: int) -> None:
     torch.set_num_threads(1)
     step = Step.__call__
 
-    def stepping(self: Step, current: int, leave: Callable[[], bool]):
+    def stepping(self: Step, current: int, *arguments: object):
         if current == kill_at:
             os.kill(os.getpid(), number)
-        return step(self, current, leave)
+        return step(self, current, *arguments)  # type: ignore[arg-type]
 
     Step.__call__ = stepping  # type: ignore[method-assign]
     os._exit(run(*paths))

@@ -38,10 +38,10 @@ def kill_at_update(update: int, number: int = signal.SIGKILL) -> None:
 
     step = Step.__call__
 
-    def stepping(self: Step, current: int, leave: Callable[[], bool]):
+    def stepping(self: Step, current: int, *arguments: object):
         if current == update:
             os.kill(os.getpid(), number)
-        return step(self, current, leave)
+        return step(self, current, *arguments)  # type: ignore[arg-type]
 
     Step.__call__ = stepping  # type: ignore[method-assign]
 

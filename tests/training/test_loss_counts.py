@@ -11,7 +11,7 @@ from torch import nn
 from experiments.training.divergence import Divergence
 from experiments.training.norms import Norms
 from experiments.training.precision import gradient_scaler
-from experiments.training.step import Step
+from experiments.training.step import Step, read
 from experiments.training.task import Loss, Part
 
 IMAGES = torch.arange(24, dtype=torch.float64).reshape(6, 4) / 24
@@ -46,7 +46,8 @@ def stepped(micro_batch: int, clip: float | None = None):
     scaler, part = gradient_scaler("fp32", device), Part(micro_batch=micro_batch)
     module = task.module
     step = Step(task, "", module, [], module, optimizer, divergence, norms, scaler, part, 0, "fp32", clip)
-    return step(1, leave=lambda: False), task.module, norms
+    (done,) = read([step(1, leave=lambda: False)])
+    return done, task.module, norms
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 6])

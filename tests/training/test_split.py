@@ -16,7 +16,7 @@ from experiments.training.checkpoint import load_newest
 EXACT = ["precision=fp64", "model.drop_path=0", "schedule.warmup_epochs=0", "stop_at=6updates"]
 
 
-def train_with_ranks(path: Path, ranks: int, prepare: Callable[[], None] | None = None) -> None:
+def train_with_ranks(path: Path, ranks: int, prepare: Callable[[], None] | None = None, status: int = 0) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -28,7 +28,7 @@ def train_with_ranks(path: Path, ranks: int, prepare: Callable[[], None] | None 
         child.start()
     for child in children:
         child.join()
-    assert [child.exitcode for child in children] == [0] * ranks
+    assert [child.exitcode for child in children] == [status] * ranks
 
 
 def _rank(path: Path, rank: int, ranks: int, port: int, prepare: Callable[[], None] | None) -> None:

@@ -11,6 +11,7 @@ ENTRIES = [
         library="adan",
         states=4,
         elementwise=True,
+        capturable=True,
         paper="Xie et al., arXiv 2208.06677, Algorithm 1",
         defaults=defaults_of("adan"),
         build=libraries.adan,
