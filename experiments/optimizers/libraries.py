@@ -158,6 +158,19 @@ def yogi(groups: Groups, **settings: Any) -> Optimizer:
     return Yogi(groups, weight_decouple=False, foreach=True, **settings)
 
 
+def msvag(groups: Groups, **settings: Any) -> Optimizer:
+    """The paper's; with `second_beta`, AdaBelief's copy."""
+    from experiments.optimizers.msvag import MSVAG
+
+    return MSVAG(groups, **settings)
+
+
+def fromage(groups: Groups, **settings: Any) -> Optimizer:
+    from experiments.optimizers.fromage import Fromage
+
+    return Fromage(groups, **settings)
+
+
 def lars(groups: Groups, **settings: Any) -> Optimizer:
     from timm.optim.lars import Lars
 
