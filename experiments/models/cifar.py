@@ -1,4 +1,4 @@
-"""The networks that AdaBelief's CIFAR runs trained, as juntang-zhuang/Adabelief-Optimizer@2855178 defines them
+"""Networks for CIFAR: fast.ai's WRN-22 (`wide_resnet`) and those of AdaBelief's runs, as juntang-zhuang/Adabelief-Optimizer@2855178 defines them
 (PyTorch_Experiments/classification_cifar10/models, by way of kuangliu/pytorch-cifar).
 
 ResNet-34 and DenseNet-121 are timm's and torchvision's with a 3 x 3 stem that keeps the resolution, and with the
@@ -16,6 +16,7 @@ import timm
 from torch import Tensor, nn
 from torchvision.models import DenseNet
 
+from experiments.models.wide_resnet import WideResNet
 from experiments.schema.config import DataConfig, ModelConfig
 from experiments.schema.errors import UserError, suggestion
 
@@ -84,10 +85,16 @@ def densenet121(data: DataConfig, growth: int = 32, blocks: tuple[int, ...] = (6
     return _with_torchs_initialisation(module)
 
 
+def wrn22(data: DataConfig, depth: int = 3, widening: int = 6) -> nn.Module:
+    """fast.ai's WRN-22; with other depths 6 `depth` + 4 layers."""
+    return WideResNet(data.channels, data.num_classes, depth, widening)
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "cifar_vgg11": vgg11,
     "cifar_resnet34": resnet34,
     "cifar_densenet121": densenet121,
+    "cifar_wrn22": wrn22,
 }
 
 

@@ -1,4 +1,4 @@
-"""The networks of AdaBelief's CIFAR runs: their sizes, their initialisation, what they compute."""
+"""The networks of AdaBelief's and fast.ai's CIFAR runs: their sizes, their initialisation, what they compute."""
 
 import math
 
@@ -17,12 +17,14 @@ SIZES = [
     ("cifar_vgg11", 9_750_922, 9_797_092),
     ("cifar_resnet34", 21_282_122, 21_328_292),
     ("cifar_densenet121", 6_956_298, 7_048_548),
+    ("cifar_wrn22", 9_658_458, 9_693_108),
 ]
 NAMES = [name for name, *_ in SIZES]
 SMALL = {
     "cifar_vgg11": {"width": 4},
     "cifar_resnet34": {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32]},
     "cifar_densenet121": {"growth": 4, "blocks": [1, 2, 2, 1]},
+    "cifar_wrn22": {"depth": 1, "widening": 1},
 }
 
 
@@ -45,13 +47,13 @@ def test_a_network_has_its_size_without_using_memory(name, of_ten, of_hundred):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_stem_keeps_the_resolution_and_the_last_features_are_of_four_pixels(name):
+def test_the_stem_keeps_the_resolution_and_stages_halve_it(name):
     module = built(name).eval()
     sizes = []
     for layer in layers(module, nn.Conv2d):
         layer.register_forward_hook(lambda layer, inputs, output: sizes.append(output.shape[-1]))
     assert module(torch.randn(2, 3, 32, 32)).shape == (2, 10)
-    assert sizes[0] == 32 and sizes[-1] == (2 if name == "cifar_vgg11" else 4)
+    assert sizes[0] == 32 and sizes[-1] == {"cifar_vgg11": 2, "cifar_wrn22": 8}.get(name, 4)
     assert sorted(set(sizes), reverse=True) == [32, 16, 8, 4, 2][: len(set(sizes))]
 
 
@@ -77,8 +79,16 @@ def test_all_else_is_drawn_as_torch_draws_it(name):
 
 
 def test_convolutions_before_a_norm_have_no_bias():
-    for name in ("cifar_resnet34", "cifar_densenet121"):
+    for name in ("cifar_resnet34", "cifar_densenet121", "cifar_wrn22"):
         assert all(layer.bias is None for layer in layers(built(name), nn.Conv2d))
+
+
+def test_a_block_of_wrn22_adds_a_fifth_of_its_residual_to_the_normed_input():
+    block = built("cifar_wrn22").eval().blocks[1]  # as wide as what enters it
+    features = torch.randn(2, 96, 8, 8)
+    entering = torch.relu(features / math.sqrt(1 + 1e-5))
+    residual = block.conv2(torch.relu(block.conv1(entering) / math.sqrt(1 + 1e-5)))
+    torch.testing.assert_close(block(features), entering + 0.2 * residual)
 
 
 def test_vgg_drops_half_of_what_enters_its_two_hidden_layers():
