@@ -1,9 +1,9 @@
-"""Networks for CIFAR: fast.ai's WRN-22 (`wide_resnet`) and those of AdaBelief's runs, as juntang-zhuang/Adabelief-Optimizer@2855178 defines them
-(PyTorch_Experiments/classification_cifar10/models, by way of kuangliu/pytorch-cifar).
+"""Networks for CIFAR: fast.ai's WRN-22 (`wide_resnet`) and those of AdaBelief's runs.
 
-ResNet-34 and DenseNet-121 are timm's and torchvision's with a 3 x 3 stem that keeps the resolution, and with the
-initialisation of torch's layers, where the libraries draw their own. They end in a mean over all positions, which is
-what the 4 x 4 pooling of the originals comes to at 32 pixels.
+The latter are as juntang-zhuang/Adabelief-Optimizer@2855178 defines them (PyTorch_Experiments/classification_cifar10/
+models, by way of kuangliu/pytorch-cifar). ResNet-34 and DenseNet-121 are timm's and torchvision's with a 3 x 3 stem
+that keeps the resolution, and with the initialisation of torch's layers, where the libraries draw their own. They end
+in a mean over all positions, which is what the 4 x 4 pooling of the originals comes to at 32 pixels.
 """
 
 from __future__ import annotations

@@ -140,6 +140,12 @@ def amsgrad(groups: Groups, *, bias_correction: bool, **settings: Any) -> Optimi
     return Adam(groups, amsgrad=True, **settings)
 
 
+def amsgradw(groups: Groups, **settings: Any) -> Optimizer:
+    from torch.optim import AdamW
+
+    return AdamW(groups, amsgrad=True, **settings)
+
+
 def nadamw(groups: Groups, **settings: Any) -> Optimizer:
     from timm.optim.nadamw import NAdamW
 

@@ -18,7 +18,7 @@ TABLE_NAMES = ["adabelief", "adabound", "adam", "adamw", "adan", "lamb", "nadam"
 BUILT_IN = [
     *TABLE_NAMES,
     *("adadelta", "adafactor", "adagrad", "adamod", "amsgrad", "lars", "lion", "muon", "nadamw", "rmsprop", "yogi"),
-    *("fromage", "msvag", "msvag_adabelief"),
+    *("amsgradw", "fromage", "msvag", "msvag_adabelief"),
 ]
 
 
