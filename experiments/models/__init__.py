@@ -1,4 +1,4 @@
-"""Models by name: timm's, the agent of PPO, language models, and transformers' readers of documents.
+"""Models by name: timm's, those of CIFAR, the agent of PPO, language models, and transformers' readers of documents.
 
 Importing this package imports no torch; the module of a model is imported when the model is named, since timm alone
 takes three seconds.
@@ -39,6 +39,10 @@ def build(model: ModelConfig, data: DataConfig) -> nn.Module:
         from experiments.models import transformer_xl
 
         return transformer_xl.build(model.arguments, data.vocabulary, model.drop)
+    if model.name.startswith("cifar_"):
+        from experiments.models import cifar
+
+        return cifar.build(model, data)
     from experiments.models import images
 
     return images.build(model, data)

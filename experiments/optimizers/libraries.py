@@ -140,6 +140,12 @@ def amsgrad(groups: Groups, *, bias_correction: bool, **settings: Any) -> Optimi
     return Adam(groups, amsgrad=True, **settings)
 
 
+def amsgradw(groups: Groups, **settings: Any) -> Optimizer:
+    from torch.optim import AdamW
+
+    return AdamW(groups, amsgrad=True, **settings)
+
+
 def nadamw(groups: Groups, **settings: Any) -> Optimizer:
     from timm.optim.nadamw import NAdamW
 
@@ -156,6 +162,19 @@ def yogi(groups: Groups, **settings: Any) -> Optimizer:
     from pytorch_optimizer import Yogi
 
     return Yogi(groups, weight_decouple=False, foreach=True, **settings)
+
+
+def msvag(groups: Groups, **settings: Any) -> Optimizer:
+    """The paper's; with `second_beta`, AdaBelief's copy."""
+    from experiments.optimizers.msvag import MSVAG
+
+    return MSVAG(groups, **settings)
+
+
+def fromage(groups: Groups, **settings: Any) -> Optimizer:
+    from experiments.optimizers.fromage import Fromage
+
+    return Fromage(groups, **settings)
 
 
 def lars(groups: Groups, **settings: Any) -> Optimizer:

@@ -68,11 +68,27 @@ def step(schedule: ScheduleConfig, lr: float, position: float) -> float:
     return lr * schedule.decay ** sum(milestone <= position for milestone in schedule.milestones)
 
 
+def phases(schedule: ScheduleConfig, lr: float, position: float) -> float:
+    """`lr` times what lies on the straight lines between `phase_rates`; after the last phase that of its end.
+
+    fast.ai's phases (old/fastai/sgdr.py at 0.7) but for the place of a phase's first update, which there is its start
+    and here the part of an update after it.
+    """
+    start = 0.0
+    for share, first, last in zip(schedule.phases, schedule.phase_rates, schedule.phase_rates[1:], strict=False):
+        done = (position / schedule.length - start) / share
+        if done < 1:
+            return lr * (first + done * (last - first))
+        start += share
+    return lr * schedule.phase_rates[-1]
+
+
 SCHEDULES: dict[str, Callable[[ScheduleConfig, float, float], float]] = {
     "constant": constant,
     "cosine": cosine,
     "cosine_from_warmup": cosine_from_warmup,
     "linear": linear,
+    "phases": phases,
     "step": step,
 }
 
@@ -104,12 +120,15 @@ def rate_of_update(config: RunConfig, epochs: Epochs, update: int) -> float:
 
 def momentum(schedule: ScheduleConfig, lr: float, epoch: int, progress: float = 0.0) -> float | None:
     """The momentum that goes with `rate` of the same arguments: `base_momentum` at the peak `lr`, `max_momentum` where
-    the rate stands lowest (at `warmup_lr` in the warm-up, at `min_lr` after it), in between in a straight line: 1cycle
-    (Smith, arXiv 1803.09820), as torch's OneCycleLR moves it. None where the schedule leaves momentum alone."""
+    the rate stands lowest (at `warmup_lr` in the warm-up, at `min_lr` after it; of phases, no higher than at the
+    start), in between in a straight line: 1cycle (Smith, arXiv 1803.09820), as torch's OneCycleLR moves it. None where
+    the schedule leaves momentum alone."""
     if schedule.base_momentum is None or schedule.max_momentum is None:
         return None
     lowest = schedule.warmup_lr if epoch + progress < schedule.warmup else schedule.min_lr
-    part = 1.0 if lr == lowest else (rate(schedule, lr, epoch, progress) - lowest) / (lr - lowest)
+    if schedule.name == "phases":
+        lowest = lr * schedule.phase_rates[0]
+    part = 1.0 if lr == lowest else max(0.0, (rate(schedule, lr, epoch, progress) - lowest) / (lr - lowest))
     return schedule.max_momentum + (schedule.base_momentum - schedule.max_momentum) * part
 
 

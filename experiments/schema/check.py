@@ -99,6 +99,7 @@ def _schedule(config: RunConfig) -> None:
     if warmup > length.count:
         key = f"schedule.warmup_{unit}"
         raise UserError(f"{key}={warmup} ({origin(config, key)}): longer than all {length}")
+    _phases(config)
     _momentum(config)
     before = 0
     for milestone in schedule.milestones:
@@ -138,6 +139,29 @@ def _players(config: RunConfig) -> None:
             _schedule(own)
         except UserError as error:
             raise UserError(f"{place}: {error}") from error
+
+
+def _phases(config: RunConfig) -> None:
+    """Phases must fill the budget, with a rate at each of their ends; no other schedule has any."""
+    schedule = config.schedule
+    for key, shares in (("schedule.phases", schedule.phases), ("schedule.phase_rates", schedule.phase_rates)):
+        shown = f"{key}={show(shares)} ({origin(config, key)})"
+        if shares and schedule.name != "phases":
+            raise UserError(f"{shown}: schedule.name={schedule.name} has no phases; did you mean schedule.name=phases?")
+        if any(share < 0 for share in shares):
+            raise UserError(f"{shown}: shares of the budget and of the peak rate must be at least 0")
+    if schedule.name != "phases":
+        return
+    phases, points = schedule.phases, schedule.phase_rates
+    key = "schedule.phases"
+    if abs(sum(phases) - 1) > 1e-9 or not all(phases):
+        raise UserError(f"{key}={phases} ({origin(config, key)}): shares of the budget must be above 0 and add up to 1")
+    if len(points) != len(phases) + 1:
+        key = "schedule.phase_rates"
+        raise UserError(
+            f"{key}={points} ({origin(config, key)}): {len(phases)} phases have {len(phases) + 1} ends, such as "
+            "[0.1, 1.0, 0.1] of two"
+        )
 
 
 def _momentum(config: RunConfig) -> None:

@@ -20,10 +20,13 @@ class ScheduleConfig:
 
     `cosine` is timm 0.6's: warm-up is not a prefix (unless `warmup_prefix`), the rate jumps onto the cosine, and
     `cooldown_epochs` at `min_lr` follow the budget. `cosine_from_warmup` is Transformer-XL's. `step` multiplies by
-    `decay` at each milestone (an epoch). The rate changes with the epoch, or where `per_update` with every update.
+    `decay` at each milestone (an epoch). `phases`, shares of the budget, move in straight lines between `phase_rates`,
+    shares of the peak: that of the start and that of each phase's end. The rate changes with the epoch, or where
+    `per_update` with every update.
 
     With `base_momentum` and `max_momentum` the momentum (of Adam and its relatives, the first of `betas`) moves against
-    the rate, from the second down to the first at the peak and back: 1cycle, in the names of torch's OneCycleLR.
+    the rate, from the second down to the first at the peak and back: 1cycle, in the names of torch's OneCycleLR. Of
+    `phases` it is highest wherever the rate is no higher than at the start.
     """
 
     name: str = "cosine"
@@ -40,6 +43,8 @@ class ScheduleConfig:
     warmup_updates: int = 0
     base_momentum: float | None = None
     max_momentum: float | None = None
+    phases: list[float] = field(default_factory=list)
+    phase_rates: list[float] = field(default_factory=list)
 
     @property
     def length(self) -> int:

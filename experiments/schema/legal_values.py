@@ -11,7 +11,7 @@ from experiments.schema.typed import get, show, to_dict
 CHOICES = {
     "precision": ("fp32", "bf16", "fp16", "fp64"),
     "parallel": ("ddp",),
-    "schedule.name": ("cosine", "cosine_from_warmup", "linear", "step", "constant"),
+    "schedule.name": ("cosine", "cosine_from_warmup", "linear", "step", "phases", "constant"),
     "launch.device": ("auto", "cpu", "cuda"),
     "launch.format": ("text", "json"),
     "track.mode": ("online", "offline"),

@@ -19,6 +19,10 @@ BLOCKS = {
     "convnext": "ConvNeXtBlock",
     "vit": "Attention",
     "swin": "SwinTransformerBlock",
+    "cifar10_vgg11": "VGG",
+    "cifar10_resnet34": "BasicBlock",
+    "cifar10_densenet121": "_DenseLayer",
+    "cifar10_wrn22": "WideResNet",
 }
 
 OF_IMAGES = [name for name, tree in EXPERIMENTS.items() if tree["task"] == "image_classification"]

@@ -12,7 +12,7 @@ FILES = {name: tree for name, tree in folder("results", "reported").items() if "
 
 def test_no_record_is_lost_and_no_id_used_twice():
     records = [record for tree in FILES.values() for record in tree["records"]]
-    assert len(records) == len(REPORTED) == 758
+    assert len(records) == len(REPORTED) == 785
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -65,6 +65,15 @@ def test_numbers_of_fast_ais_prose(record, metric, value, unit):
     found = REPORTED[record]
     assert (found["metric"], found["value"], found["unit"]) == (metric, value, unit)
     assert found["source"] == ["fastai-2018 body"]
+
+
+def test_figure_4_of_adabelief_on_cifar100_is_told_as_read_by_eye():
+    """Three networks by nine optimizers; SGD ends below AdaBelief and peaks beside it."""
+    read = [record for record in FILES["adabelief_cifar100"]["records"] if "value" in record]
+    assert len({(record["model"], record["optimizer"]) for record in read}) == len(read) == 27
+    assert all("by eye" in record["note"] for record in read)
+    [sgd] = [record for record in read if (record["model"], record["optimizer"]) == ("DenseNet121", "sgd")]
+    assert sgd["value"] == 74.0 and "78.5" in sgd["note"]
 
 
 def test_instant_ngp_has_numbers_and_no_recipe():

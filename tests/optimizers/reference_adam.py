@@ -21,11 +21,13 @@ def adam(theta, grads, lr, betas, eps, weight_decay, decoupled=False):
         yield theta
 
 
-def amsgrad(theta, grads, lr, betas, eps, weight_decay, bias_correction):
+def amsgrad(theta, grads, lr, betas, eps, weight_decay, bias_correction, decoupled=False):
     b1, b2 = betas
     m = n = n_max = 0.0
     for t, raw in enumerate(grads, 1):
-        g = raw + weight_decay * theta
+        g = raw if decoupled else raw + weight_decay * theta
+        if decoupled:
+            theta = theta * (1 - lr * weight_decay)
         m, n = b1 * m + (1 - b1) * g, b2 * n + (1 - b2) * g**2
         n_max = np.maximum(n_max, n)
         c1, c2 = (1 - b1**t, 1 - b2**t) if bias_correction else (1.0, 1.0)

@@ -31,6 +31,30 @@ def lars(theta, grads, lr, momentum, nesterov, weight_decay, trust_coeff, eps, a
         yield theta
 
 
+def msvag(theta, grads, lr, beta, weight_decay, second_beta=None):
+    """Algorithm 1 of Balles and Hennig; with `second_beta` line by line MSVAG.py of AdaBelief's repository."""
+    m = v = 0.0
+    for t, raw in enumerate(grads, 1):
+        g = raw + weight_decay * theta
+        m, v = beta * m + (1 - beta) * g, beta * v + (1 - beta) * g**2
+        mean, square = m / (1 - beta**t), v / (1 - (second_beta or beta) ** t)
+        rho = (1 - beta) / (1 + beta) * (1 + beta**t) / (1 - beta**t)
+        if t == 1:
+            gamma = 0.0 if second_beta else 1.0  # theirs divides by 1 - rho = 0, the paper says 1
+        else:
+            s = (square - mean**2) / (1 - rho)
+            gamma = mean**2 / (mean**2 + rho * s)
+        theta = theta - lr * gamma * mean
+        yield theta
+
+
+def fromage(theta, grads, lr, weight_decay):
+    for raw in grads:
+        g = raw + weight_decay * theta
+        theta = (theta - lr * np.linalg.norm(theta) / np.linalg.norm(g) * g) / math.sqrt(1 + lr**2)
+        yield theta
+
+
 def lion(theta, grads, lr, betas, weight_decay):
     b1, b2 = betas
     m = 0.0

@@ -31,6 +31,14 @@ def test_amsgrad(bias_correction, adam, weight_decay):
 
 @DECAYS
 @ADAMS
+def test_amsgradw(adam, weight_decay):
+    settings = {**adam, "weight_decay": weight_decay}
+    expected = reference.amsgrad(start(), gradient_stream(), **settings, bias_correction=True, decoupled=True)
+    assert_makes_the_update({"name": "amsgradw", **settings}, expected)
+
+
+@DECAYS
+@ADAMS
 @pytest.mark.parametrize("decoupled", [False, True], ids=["coupled", "decoupled"])
 @pytest.mark.parametrize("momentum_decay", [4e-3, 0.1])
 def test_nadam(momentum_decay, decoupled, adam, weight_decay):

@@ -1,4 +1,4 @@
-"""SGD, LARS, Lion and Muon make their papers' updates, for 50 steps, with weight decay and without."""
+"""SGD, M-SVAG, Fromage, LARS, Lion and Muon make their papers' updates, for 50 steps, with weight decay and without."""
 
 import numpy as np
 import pytest
@@ -50,6 +50,63 @@ def test_lars_takes_whole_steps_where_the_weights_are_zero():
 
 
 @DECAYS
+@pytest.mark.parametrize("lr, beta", [(0.1, 0.9), (0.3, 0.5)])
+def test_msvag(lr, beta, weight_decay):
+    settings = {"lr": lr, "beta": beta, "weight_decay": weight_decay}
+    # s is a small difference of large numbers: where the gradient hardly varies it loses some digits.
+    expected = reference.msvag(start(), gradient_stream(), **settings)
+    assert_makes_the_update({"name": "msvag", **settings}, expected, tolerance=1e-10)
+
+
+@DECAYS
+@pytest.mark.parametrize("lr, beta, second_beta", [(0.1, 0.9, 0.999), (0.3, 0.5, 0.9)])
+def test_msvag_as_adabelief_ran_it(lr, beta, second_beta, weight_decay):
+    settings = {"lr": lr, "beta": beta, "second_beta": second_beta, "weight_decay": weight_decay}
+    expected = reference.msvag(start(), gradient_stream(), **settings)
+    assert_makes_the_update({"name": "msvag_adabelief", **settings}, expected)
+
+
+def test_msvag_as_adabelief_ran_it_begins_slower_than_the_papers():
+    grads = [grad + 1 for grad in gradient_stream()]
+    settings = {"lr": 0.1, "beta": 0.9, "weight_decay": 0.0}
+    paper, theirs = (
+        np.abs(np.diff([start(), *reference.msvag(start(), grads, **settings, second_beta=second)], axis=0)).sum((1, 2))
+        for second in (None, 0.999)
+    )
+    assert theirs[0] == 0 and (theirs[:10] < paper[:10] / 5).all()
+
+
+def test_msvag_steps_alike_where_pytorch_optimizer_makes_the_same_update():
+    pytorch_optimizer = pytest.importorskip("pytorch_optimizer")
+    module = OneWeight()
+    optimizer = pytorch_optimizer.MSVAG(module.parameters(), lr=0.1, beta=0.9)
+    theirs = []
+    for grad in gradient_stream():
+        module.weight.grad = torch.from_numpy(grad.copy())
+        optimizer.step()
+        theirs.append(module.weight.detach().numpy().copy())
+    assert_makes_the_update({"name": "msvag", "lr": 0.1, "beta": 0.9, "weight_decay": 0.0}, theirs, tolerance=1e-6)
+
+
+@DECAYS
+@pytest.mark.parametrize("lr", [0.01, 0.3])
+def test_fromage(lr, weight_decay):
+    settings = {"lr": lr, "weight_decay": weight_decay}
+    assert_makes_the_update({"name": "fromage", **settings}, reference.fromage(start(), gradient_stream(), **settings))
+
+
+@pytest.mark.parametrize(
+    ("weight", "grad", "ends"), [(0.0, 2.0, -0.2), (3.0, 0.0, 3.0)], ids=["no weight", "no gradient"]
+)
+def test_fromage_takes_a_plain_step_where_a_norm_is_zero(weight, grad, ends):
+    module = torch.nn.Linear(1, 1, bias=False).double()
+    torch.nn.init.constant_(module.weight, weight)
+    module.weight.grad = torch.full_like(module.weight, grad)
+    optimizers.build({"name": "fromage", "lr": 0.1}, module).step()
+    assert module.weight.item() == pytest.approx(ends / np.sqrt(1.01), rel=1e-12)
+
+
+@DECAYS
 @pytest.mark.parametrize("lr, betas", [(1e-4, (0.9, 0.99)), (0.03, (0.5, 0.8))])
 def test_lion(lr, betas, weight_decay):
     settings = {"lr": lr, "betas": betas, "weight_decay": weight_decay}
@@ -87,7 +144,8 @@ def test_what_is_no_matrix_gets_adamw_at_its_share_of_the_rate(ratio, shape, wei
     assert_makes_the_update({"name": "muon", **MUON, **adamw, "adamw_lr_ratio": ratio}, expected, shape=shape)
 
 
-@pytest.mark.parametrize("name", [name for name in optimizers.names() if name != "sam"])
+# SAM needs a closure, and Fromage shrinks all weights at every step.
+@pytest.mark.parametrize("name", [name for name in optimizers.names() if name not in ("sam", "fromage")])
 def test_zero_gradients_and_zero_rate_leave_finite_weights_alone(name):
     module = OneWeight(MATRIX)
     settings = {"initial_accumulator": 0.0} if name == "yogi" else {}  # its first moment starts there

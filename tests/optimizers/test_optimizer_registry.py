@@ -19,6 +19,7 @@ TABLE_NAMES = ["adabelief", "adabound", "adam", "adamw", "adan", "lamb", "nadam"
 BUILT_IN = [
     *TABLE_NAMES,
     *("adadelta", "adafactor", "adagrad", "adamod", "amsgrad", "lars", "lion", "muon", "nadamw", "rmsprop", "yogi"),
+    *("amsgradw", "fromage", "msvag", "msvag_adabelief"),
 ]
 
 
@@ -195,6 +196,7 @@ def test_the_record_learns_what_ran():
         ({"name": "sam", "base_settings": {"lr": -1}}, r"optim\.base_settings\.lr=-1: must be at least 0"),
         ({"name": "sgd", "momentum": 0.0}, r"optim=sgd refuses .*Nesterov"),
         ({"name": "padam", "partial": 0.75}, r"optim=padam refuses .*partial must lie"),
+        ({"name": "msvag", "beta": 1.0}, r"optim=msvag refuses .*beta must lie in"),
         ({"name": "muon", "adjust_lr": "orginal"}, r"optim=muon refuses .*orginal"),
         ({"name": "muon", "adamw_lr_ratio": -1.0}, r"optim=muon refuses .*adamw_lr_ratio must"),
         ({"name": "adafactor", "clip_threshold": 0.5}, r"optim=adafactor refuses .*threshold"),

@@ -138,3 +138,40 @@ def test_the_momentum_moves_against_the_rate_as_in_torchs_one_cycle():
 def test_without_its_settings_the_momentum_is_the_optimizers_own():
     config = RunConfig(schedule=cosine(10, 2), optim={"lr": 0.1})
     assert momentum_of_update(config, Epochs.equal(4, epochs=10), 5) is None
+
+
+def test_phases_give_every_update_of_fast_ais_run_its_rate_and_its_momentum():
+    """sgugger/Adam-experiments@b1ede77 train_cifar10.py: 30 epochs of 391 updates, three phases, beta1 against it.
+
+    A phase begins with the update after its float end there, and that update has the phase's first rate: at most the
+    part of an update from ours."""
+    lr, of_epoch, epochs = 3e-3, 391, 30
+    config = RunConfig(
+        optim={"lr": lr},
+        schedule=ScheduleConfig(
+            name="phases",
+            epochs=epochs,
+            per_update=True,
+            phases=[0.4625, 0.4625, 0.075],
+            phase_rates=[0.1, 1.0, 0.1, 1e-3],
+            base_momentum=0.85,
+            max_momentum=0.95,
+        ),
+    )
+    theirs, count, end = [], 0, 0.0
+    ends = [(13.875, (0.1, 1.0), (0.95, 0.85)), (13.875, (1.0, 0.1), (0.85, 0.95)), (2.25, (0.1, 1e-3), (0.95, 0.95))]
+    for length, (first, last), (high, low) in ends:
+        updates, j = length * of_epoch, 0
+        end += updates
+        while count < end - 1e-6:
+            part = j / updates
+            theirs.append((lr * (first + part * (last - first)), high + part * (low - high)))
+            count, j = count + 1, j + 1
+    assert len(theirs) == 11_730
+    ours = Epochs.equal(of_epoch, epochs)
+    of_one_update = 0.9 / (13.875 * of_epoch)
+    for update, (their_rate, their_momentum) in enumerate(theirs, 1):
+        assert rate_of_update(config, ours, update) == pytest.approx(their_rate, abs=lr * of_one_update)
+        assert momentum_of_update(config, ours, update) == pytest.approx(their_momentum, abs=0.1 * of_one_update / 0.9)
+    assert rate_of_update(config, ours, 1) == pytest.approx(lr / 10)
+    assert rate_of_update(config, ours, 11_730) == pytest.approx(lr / 1000, rel=0.2)

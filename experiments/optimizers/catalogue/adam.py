@@ -48,6 +48,16 @@ ENTRIES = [
         ),
     ),
     OptimizerInfo(
+        name="amsgradw",
+        library="torch",
+        states=3,
+        elementwise=True,
+        paper="Reddi, Kale and Kumar, arXiv 1904.09237, Algorithm 2, decay as arXiv 1711.05101",
+        defaults=defaults_of("amsgradw"),
+        build=libraries.amsgradw,
+        differences="As amsgrad, with bias correction, but for weight decay: lr * weight_decay * theta, as in adamw.",
+    ),
+    OptimizerInfo(
         name="nadam",
         library="torch",
         states=2,

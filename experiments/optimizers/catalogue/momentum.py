@@ -58,6 +58,48 @@ ENTRIES = [
         count_floats=_sam_floats,
     ),
     OptimizerInfo(
+        name="msvag",
+        library="experiments",
+        states=2,
+        elementwise=True,
+        paper="Balles and Hennig, arXiv 1705.07774, Algorithm 1",
+        defaults=defaults_of("msvag"),
+        build=libraries.msvag,
+        differences=(
+            "Ours (msvag.py): pytorch_optimizer's ignores weight decay without a word. The variance is bounded from "
+            "below by 0, which it passes by rounding only, and a number whose gradients were all 0 does not move "
+            "(there, the paper divides 0 by 0). Weight decay is coupled."
+        ),
+    ),
+    OptimizerInfo(
+        name="msvag_adabelief",
+        library="experiments",
+        states=2,
+        elementwise=True,
+        paper="Balles and Hennig, arXiv 1705.07774, as juntang-zhuang/Adabelief-Optimizer@2855178 MSVAG.py has it",
+        defaults=defaults_of("msvag_adabelief"),
+        build=libraries.msvag,
+        differences=(
+            "What AdaBelief's comparisons ran under the name MSVAG, which is not the paper's: the second moment "
+            "decays with beta (0.9) but is divided by 1 - second_beta^t (0.999), which makes it 100 times too large at "
+            "the first step, ten times at the 100th, and shortens all steps of the first few thousand; the very first "
+            "is 0. Its eps is not used. Weight decay is coupled. The paper's is msvag."
+        ),
+    ),
+    OptimizerInfo(
+        name="fromage",
+        library="experiments",
+        states=0,
+        paper="Bernstein, Vahdat, Yue and Liu, arXiv 2002.03432, Algorithm 1",
+        defaults=defaults_of("fromage"),
+        build=libraries.fromage,
+        differences=(
+            "Ours (fromage.py), the authors' code (jxbz/fromage) but for weight decay, which is coupled and which they "
+            "do not have; pytorch_optimizer's, the same update, ignores it without a word. Weights shrink by "
+            "sqrt(1 + lr^2) at every step, also where the gradient is 0; a tensor that is 0 takes a plain step."
+        ),
+    ),
+    OptimizerInfo(
         name="lars",
         library="timm",
         states=1,
