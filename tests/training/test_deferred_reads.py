@@ -37,6 +37,8 @@ READS = ("item", "tolist", "__float__", "__bool__", "__int__", "__index__")
 def begun(tmp_path, monkeypatch):
     """Begin a run whose losses are read every so many updates, in this process."""
     monkeypatch.setenv("ADAN_RESULTS", str(tmp_path / "results"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the worker would, by launch.threads
 
     @contextmanager
     def begin(updates: int, config, task=None):
@@ -49,7 +51,8 @@ def begun(tmp_path, monkeypatch):
             yield run, interruption
             run.journal.close()
 
-    return begin
+    yield begin
+    torch.set_num_threads(threads)
 
 
 def small(*overrides: str):
