@@ -197,6 +197,7 @@ class LaunchConfig:
     threads: int | None = None
     jobs: int = 1
     seeds_per_process: int = 1
+    updates_between_reads: int = 1
     format: str = "text"
     lr_at: list[int] = field(default_factory=list)
 

@@ -43,6 +43,7 @@ BOUNDS = {
     "launch.threads": (1, None),
     "launch.jobs": (1, None),
     "launch.seeds_per_process": (1, None),
+    "launch.updates_between_reads": (1, None),
     "optim.lr": (0.0, None),
     "optim.eps": (0.0, None),
     "optim.weight_decay": (0.0, None),

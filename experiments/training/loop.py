@@ -41,16 +41,7 @@ if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
 
-UPDATES_BETWEEN_READS = 100  # on a GPU: what updates were is read that often, and at the end of an epoch
-SECONDS_BETWEEN_READS = 2.0  # of long updates, so that the progress bar moves
-UPDATES_BETWEEN_READS_OF_RANKS = 10  # of several ranks, which agree to leave at a read and know no common clock
-
-
-def updates_between_reads(part: Part) -> int:
-    """How many updates at most are performed before what they were is read; on a CPU, where it costs nothing, 1."""
-    if part.device.type == "cpu":
-        return 1
-    return UPDATES_BETWEEN_READS if part.world_size == 1 else UPDATES_BETWEEN_READS_OF_RANKS
+SECONDS_BETWEEN_READS = 2.0  # of long updates, so that the progress bar moves; ranks know no common clock
 
 
 @dataclass
@@ -98,7 +89,7 @@ class Run:
         self.total_updates = self.epochs.total_updates
         stop = stop_update(config.stop_at, self.epochs, budget_of(vars(config)).unit)
         self.stop = min(self.total_updates, stop or self.total_updates)
-        self.updates_between_reads = updates_between_reads(part)
+        self.updates_between_reads = config.launch.updates_between_reads
         memory.reset_peak(part.device)
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)

@@ -1,4 +1,4 @@
-"""Losses that are read every few updates, as on a GPU, in a process on the CPU."""
+"""Losses that are read every few updates, in a process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from experiments.training import loop
 
 def read_every(updates: int, stop_at: int | None = None, number: int = signal.SIGKILL) -> None:
     """Let this process read losses that often, and get a signal when about to perform the update `stop_at`."""
-    loop.updates_between_reads = lambda part: updates
+    begin = loop.Run.__init__
+
+    def beginning(self: loop.Run, *arguments: object) -> None:
+        begin(self, *arguments)
+        self.updates_between_reads = updates
+
+    loop.Run.__init__ = beginning  # type: ignore[method-assign]
     if stop_at is not None:
         kill_at_update(stop_at, number)
 

@@ -6,6 +6,7 @@ import json
 import signal
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def begun(tmp_path, monkeypatch):
 
     @contextmanager
     def begin(updates: int, config, task=None):
-        monkeypatch.setattr(loop, "updates_between_reads", lambda part: updates)
+        config = replace(config, launch=replace(config.launch, updates_between_reads=updates))
         directory = RunDirectory.open_or_create(tmp_path / f"every-{updates}", config)
         part = Part(micro_batch=micro_batch(config, 1))
         with directory.hold(), Interruption() as interruption:
