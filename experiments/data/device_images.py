@@ -17,7 +17,7 @@ from experiments.data.streams import derive
 from experiments.schema.config import AugmentationConfig, DataConfig
 from experiments.schema.errors import UserError
 
-PADDING_MODES = {"zeros": "constant", "reflect": "reflect"}  # torchvision's name of each in numpy's words
+PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "symmetric": "symmetric"}  # in numpy's words
 
 
 class DeviceImages:
@@ -68,7 +68,7 @@ class AugmentedDeviceImages:
 
 def pad(pixels: np.ndarray, padding: int, mode: str) -> np.ndarray:
     """Images uint8 [n, height, width, ...] with `padding` pixels more on each of their four sides: `zeros` (black), or
-    `reflect` (mirrored, the edge itself not repeated)."""
+    `reflect` or `symmetric` (mirrored, the edge itself not repeated, or repeated)."""
     widths = [(0, 0), (padding, padding), (padding, padding), *[(0, 0)] * (pixels.ndim - 3)]
     return np.pad(pixels, widths, mode=PADDING_MODES[mode])  # type: ignore[call-overload]
 

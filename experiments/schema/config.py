@@ -98,8 +98,8 @@ class AugmentationConfig:
     """Training augmentation, in timm's terms (timm/data/transforms_factory.py, mixup.py, random_erasing.py).
 
     `pipeline` says where it happens: of `images` one by one on the CPU, or, for small images, `batched` on the run's
-    device. That one crops at random after `padding` each side with `padding_mode` (`zeros`, `reflect`), flips, and cuts
-    out a square of `cutout` pixels a side.
+    device. That one crops at random after `padding` each side with `padding_mode` (`zeros`, `reflect`, `symmetric`),
+    flips, and cuts out a square of `cutout` pixels a side.
     """
 
     scale: list[float] = field(default_factory=lambda: [0.08, 1.0])

@@ -38,7 +38,7 @@ def augmented(pixels: np.ndarray, key: list[int], seed: int, augmentation: Augme
     row, column, flip = (word(derive(seed, "crop and flip"), key, draw) for draw in (1, 2, 3))
     widths = [(padding, padding), (padding, padding), (0, 0)]
     image = pixels[key[1]].reshape(side, side, -1)
-    image = np.pad(image, widths, "reflect" if augmentation.padding_mode == "reflect" else "constant")
+    image = np.pad(image, widths, {"zeros": "constant"}.get(augmentation.padding_mode, augmentation.padding_mode))
     top, left = (drawn * (2 * padding + 1) // 2**32 for drawn in (row, column))
     image = image[top : top + side, left : left + side]
     if flip < augmentation.horizontal_flip * 2**32:
@@ -82,7 +82,7 @@ def cases(draw):
     augmentation = AugmentationConfig(
         pipeline="batched",
         padding=draw(st.integers(0, side - 1)),
-        padding_mode=draw(st.sampled_from(["zeros", "reflect"])),
+        padding_mode=draw(st.sampled_from(["zeros", "reflect", "symmetric"])),
         horizontal_flip=draw(st.sampled_from([0.0, 0.5, 1.0])),
         cutout=draw(st.integers(0, side)),
     )

@@ -99,7 +99,10 @@ BATCHED = [
         ([*BATCHED, "data.resize=true"], "data.resize=true .command line.*did you mean false"),
         ([*BATCHED[:-1], "augmentation.padding=28"], "augmentation.padding=28 .command line.*28 x 28.*did you mean 27"),
         ([*BATCHED, "augmentation.cutout=29"], "augmentation.cutout=29 .command line.*28 x 28.*did you mean 28"),
-        ([*BATCHED, "augmentation.padding_mode=mirror"], "padding_mode=mirror .command line.*zeros, reflect"),
+        (
+            [*BATCHED, "augmentation.padding_mode=mirror"],
+            "padding_mode=mirror .command line.*reflect, symmetric",
+        ),
         (
             ["scale=paper", *BATCHED, "augmentation.random_erasing=0", "data.resize=false"],
             "augmentation.pipeline=batched .command line.*imagenet.*GiB.*did you mean images",

@@ -104,7 +104,7 @@ INFO = TaskInfo(
         "loss.name": ("bce", "soft_target_cross_entropy", "cross_entropy"),
         "augmentation.interpolation": ("random", "bilinear", "bicubic"),
         "augmentation.pipeline": tuple(WITHOUT),
-        "augmentation.padding_mode": ("zeros", "reflect"),
+        "augmentation.padding_mode": ("zeros", "reflect", "symmetric"),
         "augmentation.random_erasing_mode": ("const", "rand", "pixel"),
         "evaluation.interpolation": ("bilinear", "bicubic"),
     },
