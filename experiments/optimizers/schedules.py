@@ -133,7 +133,10 @@ def momentum(schedule: ScheduleConfig, lr: float, epoch: int, progress: float = 
 
 
 def momentum_of_update(config: RunConfig, epochs: Epochs, update: int) -> float | None:
-    """The momentum that `update`, counted from 1, uses; None where it is the optimizer's own throughout."""
+    """The momentum that `update`, counted from 1, uses; None where it is the optimizer's own throughout, or the
+    optimizer has none."""
+    if not {"momentum", "betas"} & config.optim.keys():
+        return None
     return momentum(config.schedule, config.optim["lr"], *_position(config, epochs, update))
 
 

@@ -165,7 +165,8 @@ def _phases(config: RunConfig) -> None:
 
 
 def _momentum(config: RunConfig) -> None:
-    """A momentum that moves needs both its ends, the lower one first, and an optimizer that has one."""
+    """A momentum that moves needs both its ends, the lower one first; on the command line also an optimizer that has
+    one: a recipe's is for those that do."""
     ends = {f"schedule.{name}": getattr(config.schedule, name) for name in ("base_momentum", "max_momentum")}
     given = {key: value for key, value in ends.items() if value is not None}
     if not given:
@@ -177,7 +178,7 @@ def _momentum(config: RunConfig) -> None:
         raise UserError(f"{shown}: moves between two values; give {other}, too")
     if base > highest or highest == 1:
         raise UserError(f"{shown}, schedule.max_momentum={highest}: it must not lie above that, which must be below 1")
-    if not {"momentum", "betas"} & config.optim.keys():
+    if origin(config, key) == "command line" and not {"momentum", "betas"} & config.optim.keys():
         raise UserError(f"{shown}: optim={config.optim['name']} has neither momentum nor betas; did you mean null?")
 
 
