@@ -122,7 +122,7 @@ def test_the_momentum_moves_against_the_rate_as_in_torchs_one_cycle():
         base_momentum=0.85,
         max_momentum=0.95,
     )
-    config = RunConfig(schedule=schedule, optim={"lr": 0.1})
+    config = RunConfig(schedule=schedule, optim={"lr": 0.1, "momentum": 0.9})
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
     theirs = OneCycleLR(
         optimizer, 0.1, total_steps=100, pct_start=0.3, anneal_strategy="linear", div_factor=25, final_div_factor=400
@@ -147,7 +147,7 @@ def test_phases_give_every_update_of_fast_ais_run_its_rate_and_its_momentum():
     part of an update from ours."""
     lr, of_epoch, epochs = 3e-3, 391, 30
     config = RunConfig(
-        optim={"lr": lr},
+        optim={"lr": lr, "betas": [0.95, 0.99]},
         schedule=ScheduleConfig(
             name="phases",
             epochs=epochs,
