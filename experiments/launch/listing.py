@@ -10,7 +10,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.optimizers import registry
-from experiments.optimizers.facts import BYTES_PER_FLOAT
 from experiments.schema import names, paths
 from experiments.schema.budget import budget_of
 from experiments.schema.experiment_file import budgets, read_experiment
@@ -91,16 +90,15 @@ def show_optimizers() -> int:
     console = _console()
     entries = [registry.info(name) for name in registry.names()]
     costs = Table(box=None, pad_edge=False)
-    for column in ("optim=", "library", "version", "states", "bytes", "element-wise", "capturable"):
-        costs.add_column(column, justify="right" if column in ("states", "bytes") else "left", no_wrap=True)
+    for column in ("optim=", "library", "version", "states", "element-wise", "capturable"):
+        costs.add_column(column, justify="right" if column == "states" else "left", no_wrap=True)
     for info in entries:
         each, captured = ("yes" if fact else "no" for fact in (info.elementwise, info.capturable))
-        states, size = f"{info.states:.3g}", f"{BYTES_PER_FLOAT * info.states:.3g}"
-        costs.add_row(f"[cyan]{info.name}[/]", info.library, info.version, states, size, each, captured)
+        costs.add_row(f"[cyan]{info.name}[/]", info.library, info.version, f"{info.states:.3g}", each, captured)
     console.print(costs)
     console.print(
         "\nstates: floats kept for each parameter at the defaults, for a 1024 x 1024 matrix where that depends on the "
-        "shape; bytes: their size in fp32. element-wise: parts of a tensor may be stepped apart, as in a sharded run. "
+        "shape; four bytes each in fp32. element-wise: parts of a tensor may be stepped apart, as in a sharded run. "
         "capturable: a step can be captured in a CUDA graph. "
         "library: experiments and adan are this repository."
     )

@@ -92,7 +92,7 @@ def test_the_installed_example_trains_by_the_documented_command(installed):
 def test_the_installed_example_is_listed_and_its_mistakes_are_answered(installed):
     door = paths.ROOT / "run.py"
     listed = python(installed, door, "--optimizers").stdout
-    assert re.search(r"^signsgd +my_package +1\.0 +0 +0 +yes", listed, re.MULTILINE)
+    assert re.search(r"^signsgd +my_package +1\.0 +0 +yes", listed, re.MULTILINE)
     assert "arXiv 1802.04434" in listed
     for arguments, message in (
         (["optim=signsg"], "did you mean 'signsgd'"),

@@ -52,6 +52,7 @@ ENTRIES = [
         library="torch",
         states=3,
         elementwise=True,
+        capturable=True,
         paper="Reddi, Kale and Kumar, arXiv 1904.09237, Algorithm 2, decay as arXiv 1711.05101",
         defaults=defaults_of("amsgradw"),
         build=libraries.amsgradw,
