@@ -41,6 +41,7 @@ KEYS = {
     "precision": "fp32, bf16, fp16 or fp64",
     "stop_at": "end early, without touching the schedule: 3epochs or 500updates (as run)",
     "force": "true runs a finished run again, beside the first",
+    "capture": "auto (default), true or false: record updates in CUDA graphs, on a GPU",
     "launch": "local (default) or plan; launch.devices=N ranks, launch.jobs=N runs at a time, launch.micro_batch,",
     "": "launch.threads, launch.device=cpu|cuda; for plans launch.format=json, launch.lr_at=[1,500]",
     "track": "none (default) or wandb; track.mode=offline",

@@ -22,7 +22,7 @@ from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
 from experiments.schema.errors import DataError, UserError
 from experiments.schema.task_info import info
-from experiments.training import parallel
+from experiments.training import capture, parallel
 from experiments.training.divergence import NonFiniteLoss
 from experiments.training.loop import Outcome, train
 from experiments.training.task import Part
@@ -66,6 +66,7 @@ def _train(directories: list[RunDirectory]) -> Outcome:
         torch.set_num_threads(config.launch.threads or THREADS_OF_SMALL_MODELS)
     device = parallel.choose_device(config.launch.device, int(os.environ.get("LOCAL_RANK", "0")))
     with parallel.process_group(device) as (rank, world_size):
+        capture.require(config, device, world_size, len(configs))
         part = Part(rank, world_size, micro_batch(config, world_size), device)
         task = tasks.build(config, part, [each.seed for each in configs])
         return train(list(zip(configs, directories, strict=True)), task, part)

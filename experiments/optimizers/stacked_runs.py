@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
@@ -51,7 +51,11 @@ def hand_over_gradients(optimizer: Optimizer, groups: Sequence[dict[str, Any]]) 
 def set_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
     """Give every parameter group the rate of its runs, of which `rates` [S] has one for each, times its `lr_scale`."""
     for group in optimizer.param_groups:
-        group["lr"] = rates[group.get("first_run", 0)] * group.get("lr_scale", 1.0)
+        rate = rates[group.get("first_run", 0)] * group.get("lr_scale", 1.0)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)  # see `on_device`
+        else:
+            group["lr"] = rate
 
 
 def set_momenta(optimizer: Optimizer, momenta: Sequence[float | None]) -> None:

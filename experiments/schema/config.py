@@ -197,7 +197,7 @@ class LaunchConfig:
     threads: int | None = None
     jobs: int = 1
     seeds_per_process: int = 1
-    updates_between_reads: int = 1
+    updates_between_reads: int | None = None
     format: str = "text"
     lr_at: list[int] = field(default_factory=list)
 
@@ -257,6 +257,7 @@ class RunConfig:
     track: TrackConfig = field(default_factory=TrackConfig)
     stop_at: str | None = None
     force: bool = False
+    capture: bool | str = "auto"
     curve: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     disagreements: list[str] = field(default_factory=list)

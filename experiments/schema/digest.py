@@ -34,6 +34,7 @@ NOT_IDENTITY = (
     "track",
     "stop_at",
     "force",
+    "capture",
     "curve",
     "provenance",
     "disagreements",

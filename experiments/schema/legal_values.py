@@ -10,6 +10,7 @@ from experiments.schema.typed import get, show, to_dict
 
 CHOICES = {
     "precision": ("fp32", "bf16", "fp16", "fp64"),
+    "capture": ("auto", True, False),
     "parallel": ("ddp",),
     "schedule.name": ("cosine", "cosine_from_warmup", "linear", "step", "phases", "constant"),
     "launch.device": ("auto", "cpu", "cuda"),
@@ -77,7 +78,8 @@ def check_each(config: RunConfig) -> None:
     for key, choices in {**CHOICES, **task.choices, **present}.items():
         value = get(tree, key)
         if value not in choices:
-            raise UserError(f"{key}={show(value)} ({origin(config, key)}): no such value{suggestion(value, choices)}")
+            near = suggestion(show(value), map(show, choices))
+            raise UserError(f"{key}={show(value)} ({origin(config, key)}): no such value{near}")
     bounds = {**BOUNDS, **(BOUNDS_OF_DATA if task.data in DATA else {}), **task.bounds}
     for key, (low, high) in bounds.items():
         value = get(tree, key)

@@ -56,6 +56,8 @@ class TaskInfo:
     for many of what the data and a loss consist of. With `single_thread` its models are too small for a second thread
     at any scale.
 
+    With `replayable` its updates can be recorded in CUDA graphs (`experiments.training.task.Task` says what that asks).
+
     `players` names the parts of its module that may take turns at updates (`experiments.training.task.Task`).
 
     `parents` are kinds of task whose runs it begins from (`parent=`), and without one it cannot begin;
@@ -82,6 +84,7 @@ class TaskInfo:
     several_seeds: bool = False
     single_thread: bool = False
     players: tuple[str, ...] = ()
+    replayable: bool = False
     parents: tuple[str, ...] = ()
     accept: Callable[[RunConfig, Mapping[str, Any]], None] | None = None
     begin_from_checkpoint: Callable[[RunConfig, Path], None] | None = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,11 +27,11 @@ from experiments.schema.errors import UserError
 from experiments.tasks.batch_statistics import require_batch_statistics
 from experiments.tasks.loss_precision import at_least_float32
 from experiments.tasks.losses import loss_by_name
+from experiments.training.replays import directly
 from experiments.training.task import Loss, Part
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """A micro-batch on the device: images [n, channels, height, width] and soft targets [n, classes], in the
     number format of the module."""
 
@@ -41,6 +41,8 @@ class Batch:
 
 class ImageClassification:
     """The `Task` of every ImageNet table. A loss term is a sample."""
+
+    perform = staticmethod(directly)
 
     def __init__(self, config: RunConfig, part: Part) -> None:
         """Load the data and build the module, initialised on the CPU from the seed.
@@ -82,6 +84,7 @@ class ImageClassification:
         self.normalise = Normalise(config.data)
         train_reader, self.evaluation_reader = self._readers()
         self.augmented_reader = self._augmented_reader()
+        self.answers = torch.zeros(4, dtype=torch.float64, device=part.device)  # sums of an evaluation
         self.stream = Stream(
             train_reader,
             self.samples,
@@ -125,15 +128,12 @@ class ImageClassification:
         requests = [
             mine[start : start + batch_size] if n else mine[:1] for start, n in zip(starts, counts, strict=True)
         ]
-        sums = torch.zeros(4, dtype=torch.float64, device=device)
+        sums = self.answers.zero_()
         answers = read_ahead(self.evaluation_reader, requests, self.workers, device.type == "cuda")
         for (pixels, labels), request, n in zip(answers, requests, counts, strict=True):
-            labels = labels.to(device, non_blocking=True)[:n]
-            logits = self._logits(module, pixels)
-            sums[:3] += _sums(logits[:n], labels)
-            if self.augmented_reader is not None:
-                probabilities = self._add_copies(module, logits.softmax(dim=1), request)
-                sums[3] += (probabilities[:n].argmax(dim=1) == labels).sum()
+            pixels, labels = (tensor.to(device, non_blocking=True) for tensor in (pixels, labels))
+            add = partial(self._add_answers, module)
+            self.perform(("evaluation", id(module)), add, pixels, labels, self._copies(request), n, changes=[sums])
         if dist.is_initialized():
             dist.all_reduce(sums)
         module.train(training)
@@ -165,7 +165,7 @@ class ImageClassification:
             EvaluationReader(test, EvaluationTransform(config.evaluation, config.data)),
         )
 
-    def _augmented_reader(self) -> Reader | None:
+    def _augmented_reader(self) -> AugmentedDeviceImages | None:
         """What answers requests for augmented held-out samples, where they are asked for."""
         config = self.config
         if not config.evaluation.augmented_copies:
@@ -175,18 +175,27 @@ class ImageClassification:
             self.data.test, config.augmentation, config.data, config.seed, device, purpose=purpose
         )
 
-    def _add_copies(self, module: nn.Module, probabilities: Tensor, request: np.ndarray) -> Tensor:
-        """`probabilities` of held-out images plus those of their augmented copies, the same at every evaluation."""
-        assert self.augmented_reader is not None
-        for copy in range(self.config.evaluation.augmented_copies):
-            keys = np.column_stack([np.zeros_like(request), request, np.full_like(request, copy)])
-            pixels, _ = self.augmented_reader(keys)
-            probabilities = probabilities + self._logits(module, pixels).softmax(dim=1)
-        return probabilities
+    def _copies(self, request: np.ndarray) -> list[Tensor]:
+        """Keys of the augmented copies of held-out images, copy by copy, the same at every evaluation."""
+        columns = [np.zeros_like(request), request]
+        copies = range(self.config.evaluation.augmented_copies)
+        keys = [np.column_stack([*columns, np.full_like(request, copy)]) for copy in copies]
+        return [torch.from_numpy(one).to(self.part.device, non_blocking=True) for one in keys]
+
+    def _add_answers(self, module: nn.Module, pixels: Tensor, labels: Tensor, copies: list[Tensor], n: int) -> None:
+        """Add what is right of the first `n` images, and how wrong it is, to the sums of the evaluation."""
+        logits, labels = self._logits(module, pixels)[:n], labels[:n]
+        self.answers[:3] += _sums(logits, labels)
+        if self.augmented_reader is not None:
+            probabilities = logits.softmax(dim=1)
+            for keys in copies:
+                augmented, _ = self.augmented_reader.samples(keys)
+                probabilities = probabilities + self._logits(module, augmented)[:n].softmax(dim=1)
+            self.answers[3] += (probabilities.argmax(dim=1) == labels).sum()
 
     def _logits(self, module: nn.Module, pixels: Tensor) -> Tensor:
         """The module's answer to raw images, in at least float32."""
-        images = self.normalise(pixels.to(self.part.device, non_blocking=True))
+        images = self.normalise(pixels)
         return at_least_float32(module(self._as_input(images)))
 
     def _as_input(self, tensor: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +20,14 @@ from experiments.tasks.loss_precision import at_least_float32
 from experiments.tasks.text_columns import TextColumns, fresh_model, perplexity
 from experiments.tasks.token_loss import summed_cross_entropy
 from experiments.training import parallel
+from experiments.training.replays import directly
 from experiments.training.task import Loss, Part
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A micro-batch: `tokens` and `targets` int64 [T, n] of the columns `first`, ..., among those of this rank, and the
-    `carry` from the piece before. `dropped` is the same for all columns of an update, on every rank."""
+class Piece(NamedTuple):
+    """A micro-batch: `tokens` and `targets` int64 [T, n] of some columns of this rank, and their `carry` from the piece
+    before. `dropped` is the same for all columns of an update, on every rank."""
 
-    first: int
     tokens: Tensor
     targets: Tensor
     carry: Carry
@@ -41,6 +40,8 @@ class LSTMLanguageModelling:
     The carry is its state; all else is a function of (seed, update).
     """
 
+    perform = staticmethod(directly)
+
     def __init__(self, config: RunConfig, part: Part) -> None:
         """Load the text and build the module. Raises UserError when either is not possible."""
         self.config, self.part = config, part
@@ -49,7 +50,7 @@ class LSTMLanguageModelling:
         text = TextColumns(config, part)
         self.corpus, self.mine, self.columns = text.corpus, text.mine, text.tokens
         self.carry: Carry = []
-        self._after: dict[int, Carry] = {}  # by first column, of the update that runs
+        self._after: dict[int, Carry] = {}  # by place of the micro-batch, of the update that runs
 
     def count(self, update: int) -> int:
         """Targets of the piece, in all columns."""
@@ -68,12 +69,11 @@ class LSTMLanguageModelling:
         for first in range(0, count, size):
             last = first + size
             tokens, targets = (self.columns[start + shift : stop + shift, first:last] for shift in (0, 1))
-            yield Piece(first, tokens, targets, columns_of(carry, first, last), dropped)
+            yield Piece(tokens, targets, columns_of(carry, first, last), dropped)
 
     def loss(self, module: nn.Module, batch: Piece) -> Loss:
         """Sum over targets of the cross-entropy and of what AR and TAR add, both means over the last layer's width."""
         output = module(batch.tokens, batch.carry, batch.dropped)
-        self._after.setdefault(batch.first, detached(output.carry))  # of the first passage, where there are two
         length, _, width = output.raw.shape
         total = summed_cross_entropy(output.logits.flatten(0, 1), batch.targets.flatten())
         if self.config.loss.activation:
@@ -84,7 +84,11 @@ class LSTMLanguageModelling:
             weight = self.config.loss.slowness / width * length / (length - 1)
             raw = at_least_float32(output.raw)
             total = total + weight * (raw[1:] - raw[:-1]).square().sum()
-        return Loss(total)
+        return Loss(total, carry=tuple(part for layer in detached(output.carry) for part in layer))
+
+    def carry_on(self, place: int, carry: tuple[Tensor, ...]) -> None:
+        """Keep the carry after a micro-batch, hidden state and cell of each layer in turn."""
+        self._after[place] = list(zip(carry[::2], carry[1::2], strict=True))
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module) -> dict[str, float]:
@@ -120,7 +124,7 @@ class LSTMLanguageModelling:
     def _settled_carry(self) -> Carry:
         """The carry after the last update: empty before the first."""
         if self._after:
-            self.carry = joined([self._after[first] for first in sorted(self._after)])
+            self.carry = joined([self._after[place] for place in sorted(self._after)])
             self._after = {}
         return self.carry
 
@@ -139,8 +143,15 @@ class LSTMLanguageModelling:
         for piece in pieces:
             inputs, targets = (torch.from_numpy(part).to(self.part.device, torch.int64) for part in piece)
             carry = carry or self._model.carry(inputs.shape[1])
-            output = module(inputs, carry)
-            carry = output.carry
-            logits = at_least_float32(output.logits.flatten(0, 1))
-            total += F.cross_entropy(logits, targets.flatten(), reduction="sum", ignore_index=NO_TARGET).double()
+            read = partial(_read, module)
+            surprise, carry = self.perform(("evaluation", id(module)), read, inputs, targets, carry)
+            total += surprise
         return perplexity(total, len(tokens) - 1)
+
+
+def _read(module: nn.Module, inputs: Tensor, targets: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+    """The sum of the cross-entropies of `targets` [T, n], and the carry after them."""
+    output = module(inputs, carry)
+    logits = at_least_float32(output.logits.flatten(0, 1))
+    surprise = F.cross_entropy(logits, targets.flatten(), reduction="sum", ignore_index=NO_TARGET)
+    return surprise.double(), output.carry

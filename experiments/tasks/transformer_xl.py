@@ -4,8 +4,7 @@ segments before carried along."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,12 +18,10 @@ from experiments.training import parallel
 from experiments.training.task import Loss, Part
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A micro-batch: `tokens` and `targets` int64 [n, T] of the columns from `first` on, among those of this rank, and
-    their `memory` [layers, n, before, d_model], None at the beginning of the text."""
+class Segment(NamedTuple):
+    """A micro-batch: `tokens` and `targets` int64 [n, T] of some columns of this rank, and their `memory`
+    [layers, n, before, d_model], None at the beginning of the text."""
 
-    first: int
     tokens: Tensor
     targets: Tensor
     memory: Tensor | None
@@ -44,7 +41,7 @@ class TransformerXLTask:
         self.corpus, self.mine, self.columns = text.corpus, text.mine, text.tokens.T
         self.reading = Reading(config.segments.memory)
         self.memory: Tensor | None = None  # [layers, columns of this rank, before, d_model]
-        self._after: dict[int, Tensor] = {}  # by first column, of the update that runs
+        self._after: dict[int, Tensor] = {}  # by place of the micro-batch, of the update that runs
 
     def count(self, update: int) -> int:
         """Targets of the segment, in all columns."""
@@ -60,13 +57,16 @@ class TransformerXLTask:
         for first in range(0, len(self.columns), self.part.micro_batch):
             chosen = slice(first, first + self.part.micro_batch)
             tokens, targets = (self.columns[chosen, start + shift : stop + shift] for shift in (0, 1))
-            yield Segment(first, tokens, targets, None if memory is None else memory[:, chosen])
+            yield Segment(tokens, targets, None if memory is None else memory[:, chosen])
 
     def loss(self, module: nn.Module, batch: Segment) -> Loss:
         """Sum over targets of the negative log-likelihood."""
         losses, memory = module(batch.tokens, batch.targets, batch.memory, self.reading)
-        self._after.setdefault(batch.first, memory)  # of the first passage, where there are two
-        return Loss(losses.sum())
+        return Loss(losses.sum(), carry=(memory,))
+
+    def carry_on(self, place: int, carry: tuple[Tensor, ...]) -> None:
+        """Keep the memory after a micro-batch."""
+        (self._after[place],) = carry
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module) -> dict[str, float]:
@@ -101,7 +101,7 @@ class TransformerXLTask:
     def _settled_memory(self) -> Tensor | None:
         """The memory after the last update: None before the first."""
         if self._after:
-            self.memory = torch.cat([self._after[first] for first in sorted(self._after)], dim=1)
+            self.memory = torch.cat([self._after[place] for place in sorted(self._after)], dim=1)
             self._after = {}
         return self.memory
 

@@ -21,8 +21,9 @@ from experiments.schema.digest import config_digest
 from experiments.schema.epochs import of_run
 from experiments.schema.errors import UserError
 from experiments.schema.players import ONLY, of_each
-from experiments.training import checkpoint, memory, parallel
+from experiments.training import capture, checkpoint, memory, parallel
 from experiments.training.batched_seeds import Member, refuse_other_members
+from experiments.training.captured_step import CapturedStep
 from experiments.training.divergence import NonFiniteLoss
 from experiments.training.evaluation import evaluate
 from experiments.training.holding import held
@@ -31,9 +32,10 @@ from experiments.training.journal import Journals
 from experiments.training.players import described, players_of, whose_turn
 from experiments.training.precision import prepare
 from experiments.training.progress import RunProgress, metrics_line, title_of
+from experiments.training.replays import Replays
 from experiments.training.sealing import Sealer
 from experiments.training.state import copy_of_state, load_state, put_back, require_fit, state_of
-from experiments.training.step import Stepped, Unread, read
+from experiments.training.step import Step, Stepped, Unread, read
 from experiments.training.task import EachRun, Part, Task
 from experiments.verdict.curves import on_track
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
 
+READS_APART = 100  # updates, of a run that is captured: the host never waits in between
 SECONDS_BETWEEN_READS = 2.0  # of long updates, so that the progress bar moves; ranks know no common clock
 
 
@@ -89,12 +92,17 @@ class Run:
         self.total_updates = self.epochs.total_updates
         stop = stop_update(config.stop_at, self.epochs, budget_of(vars(config)).unit)
         self.stop = min(self.total_updates, stop or self.total_updates)
-        self.updates_between_reads = config.launch.updates_between_reads
         memory.reset_peak(part.device)
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)
         self.players, self.divergence = players_of(task, [member for member, _ in self.members], part)
+        self.notices: list[str] = []  # for the progress, which begins later
+        replays = capture.replays_of(config, part.device, part.world_size, len(self.seeds), self._say)
+        if replays is not None:
+            self.record_updates(replays)
+        self.updates_between_reads = config.launch.updates_between_reads or (1 if replays is None else READS_APART)
         self.ema = _moving_average(task.module, config.ema_decay) if config.ema_decay else None
+        self.captured = False
         self.update = 0
         self.epoch_loss = [0.0] * len(self.seeds)  # sums over the current epoch's updates of mean loss x count
         self.epoch_count: float = 0
@@ -103,6 +111,14 @@ class Run:
         self.journal = Journals(self.members, writes=part.rank == 0)
         if self.journal.writes:
             self.sealer = Sealer(self.members, task, self.players, part)
+
+    def record_updates(self, replays: Replays) -> None:
+        """Perform updates and evaluations through `replays`."""
+        (player,) = self.players.values()
+        assert isinstance(player.step, Step)
+        player.step = CapturedStep(player.step, replays)
+        self.task.perform = replays  # type: ignore[attr-defined]
+        self.captured = True
 
     def resume(self) -> None:
         """Load the newest checkpoint that can be used, if any, and cut the event log back to where it stood then. A run
@@ -126,6 +142,8 @@ class Run:
             self.journal.note("optimizer_changed", before=state["optimizer_ran"], now=now)
         title = title_of([config for config, _ in self.members])
         self.progress = RunProgress(title, self.total_updates, self.update, self.part.rank == 0)
+        for line in self.notices:
+            self.progress.say(line)
         if refused:
             parallel.wait_for_all(self.part.device)  # every rank has read what is renamed now
         for path, reason in refused if self.journal.writes else ():
@@ -144,6 +162,8 @@ class Run:
 
     def go(self, interruption: Interruption) -> Outcome:
         """Perform the remaining updates and seal what was reached."""
+        if self.captured:
+            self.journal.note("captured", update=self.update)
         self.journal.start_clock()
         if self.perform(interruption, until=self.stop):
             return self._finish()
@@ -173,7 +193,7 @@ class Run:
         began and performed again, each loss read before the parameters change: of the update that diverged, and of
         those after it, nothing is left.
         """
-        if self.updates_between_reads == 1:
+        if self.updates_between_reads == 1 and not self.captured:
             return self._note(read([self._perform(interruption, checked=True)]))
         begun, before = self.update, copy_of_state(self.config, self.task, self.players, self.ema, self.part)
         unread, since = [self._perform(interruption, checked=False)], time.monotonic()
@@ -225,6 +245,9 @@ class Run:
         left = self.divergence.left(last.losses)
         self.progress.updated(self.update, sum(left) / len(left), last.samples * len(last.losses))
         return any(one.leaving for one in stepped)
+
+    def _say(self, line: str) -> None:
+        self.progress.say(line) if hasattr(self, "progress") else self.notices.append(line)
 
     def _saves(self) -> bool:
         """Whether a checkpoint is saved here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,13 +27,19 @@ class Norms:
     def __init__(self, module: nn.Module, runs: int, device: torch.device) -> None:
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._runs, self._device = runs, device
-        self._reset()
+        self._gathered = {
+            name: torch.zeros((3, runs), dtype=torch.float64, device=device) for name in (GRADIENT, RATIO)
+        }
+
+    def is_due(self, update: int) -> bool:
+        """Whether `of_step` takes note of an update."""
+        return update % EVERY == 1
 
     @contextmanager
     def of_step(self, update: int, scaler: torch.amp.GradScaler) -> Iterator[None]:
-        """Around clipping and the optimizer's step: take note of both where it is the turn of `update`. The gradient is
-        there, as `scaler` scaled it."""
-        if update % EVERY != 1:
+        """Around clipping and the optimizer's step: take note of both where `update` is due. The gradient is there, as
+        `scaler` scaled it."""
+        if not self.is_due(update):
             yield
             return
         with torch.no_grad():
@@ -66,13 +72,15 @@ class Norms:
         """Inverse of `state`."""
         self._reset()
         for name, gathered in state.items():
-            self._gathered[name] = torch.tensor(gathered, dtype=torch.float64, device=self._device)
+            self._gathered[name].copy_(torch.tensor(gathered, dtype=torch.float64))
+
+    def tensors(self) -> Iterable[Tensor]:
+        """What `of_step` adds to: sums, maxima and counts of each [3, runs], always in the same memory."""
+        return self._gathered.values()
 
     def _reset(self) -> None:
-        shape = (3, self._runs)
-        self._gathered = {
-            name: torch.zeros(shape, dtype=torch.float64, device=self._device) for name in (GRADIENT, RATIO)
-        }
+        for gathered in self._gathered.values():
+            gathered.zero_()
 
     def _add(self, name: str, values: Tensor) -> None:
         sums, largest, counts = self._gathered[name]

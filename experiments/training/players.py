@@ -10,6 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from experiments import optimizers
+from experiments.optimizers.on_device import keep_on_device, portable
 from experiments.optimizers.schedules import momentum_of_update, rate_of_update
 from experiments.optimizers.stacked_runs import set_momenta, set_rates
 from experiments.schema.config import RunConfig
@@ -17,6 +18,7 @@ from experiments.schema.epochs import Epochs
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.players import ONLY, names, of_each, of_player
 from experiments.training import parallel
+from experiments.training.captured_step import CapturedStep
 from experiments.training.divergence import Divergence
 from experiments.training.norms import Norms
 from experiments.training.precision import gradient_scaler
@@ -32,7 +34,8 @@ class Player:
     optimizer: Optimizer
     scaler: torch.amp.GradScaler
     norms: Norms
-    step: Step
+    step: Step | CapturedStep
+    on_device: bool
 
     def rates(self, epochs: Epochs, update: int) -> list[float]:
         """The learning rate of each run at `update`."""
@@ -46,6 +49,17 @@ class Player:
         """Give the optimizer the rates and momenta of `update`."""
         set_rates(self.optimizer, self.rates(epochs, update))
         set_momenta(self.optimizer, [momentum_of_update(config, epochs, update) for config in self.configs])
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """The optimizer's `state_dict`, in the same form wherever its numbers are kept."""
+        state = self.optimizer.state_dict()
+        return portable(state) if self.on_device else state
+
+    def load_optimizer(self, state: dict[str, Any]) -> None:
+        """Inverse of `optimizer_state`."""
+        self.optimizer.load_state_dict(state)
+        if self.on_device:
+            keep_on_device(self.optimizer)
 
 
 def players_of(task: Task, configs: Sequence[RunConfig], part: Part) -> tuple[dict[str, Player], Divergence]:
@@ -85,7 +99,10 @@ def players_of(task: Task, configs: Sequence[RunConfig], part: Part) -> tuple[di
             precision=config.precision,
             clip_grad_norm=config.clip_grad_norm,
         )
-        players[name] = Player(own[name], built[name], scaler, norms, step)
+        on_device = part.device.type == "cuda" and optimizers.info(own[name][0].optim["name"]).capturable
+        if on_device:
+            keep_on_device(built[name])
+        players[name] = Player(own[name], built[name], scaler, norms, step, on_device)
     return players, divergence
 
 

@@ -31,7 +31,7 @@ def state_of(
         "rank_ema_buffers": parallel.gather_buffers(ema.module, part.world_size) if ema is not None else None,
         "task": task.state(),
         "module": task.module.state_dict(),
-        "optimizer": of_each(config, lambda name: players[name].optimizer.state_dict()),
+        "optimizer": of_each(config, lambda name: players[name].optimizer_state()),
         "optimizer_ran": described(config, players),
         "ema": ema.module.state_dict() if ema is not None else None,
         "scaler": of_each(config, lambda name: players[name].scaler.state_dict()),
@@ -110,7 +110,7 @@ def load_state(
     """Inverse of `state_of`, on every rank, but for the number of threads."""
     parallel.restore(task.module, state["module"], state["rank_buffers"], part.rank, part.world_size)
     for name, player in players.items():
-        player.optimizer.load_state_dict(own(state["optimizer"], name))
+        player.load_optimizer(own(state["optimizer"], name))
         player.scaler.load_state_dict(own(state["scaler"], name))
         player.norms.load(own(state["norms"], name) if "norms" in state else {})  # earlier code kept none
     if ema is not None:

@@ -17,7 +17,7 @@ from experiments.training import parallel
 from experiments.training.divergence import Divergence
 from experiments.training.norms import Norms
 from experiments.training.precision import autocast
-from experiments.training.task import Part, Task
+from experiments.training.task import Loss, Part, Task
 
 
 @dataclass
@@ -106,12 +106,39 @@ class Step:
                 self._gradients(update, batches, passage=1)
             self.optimizer.restore()
         with self.divergence.held(), self.norms.of_step(update, self.scaler):
-            if self.clip_grad_norm:
-                self.scaler.unscale_(self.optimizer)
-                self._clip(self.clip_grad_norm)
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+            self.apply()
         return done
+
+    def backward(self, batch: Any, count: Tensor | float) -> Loss:
+        """Add a micro-batch's gradient to `.grad`, divided by the update's `count` of terms where the task knows it."""
+        with _without_gradients(self.others):
+            with autocast(self.precision, self.part.device):
+                loss = self.task.loss(self.call, batch)
+            divisor = count if loss.count is None else 1
+            # DDP averages over ranks: the factor turns that into the sum.
+            self.scaler.scale(loss.sum.sum() * (self.part.world_size / divisor)).backward()
+        return loss
+
+    def apply(self) -> None:
+        """Clip the gradient, and step."""
+        if self.clip_grad_norm:
+            self.scaler.unscale_(self.optimizer)
+            self._clip(self.clip_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def draw_from(self, update: int, position: int, passage: int = 0) -> None:
+        """Let stochastic layers draw from (seed, update, place of the micro-batch, passage)."""
+        place = position * self.part.world_size + self.part.rank
+        reseed(derive(self.seed, "forward", update, place, passage), self.part.device)
+
+    def divide_by(self, counted: Tensor) -> Tensor:
+        """Divide the gradient by the terms that all ranks counted, by 1 where there were none; return that number."""
+        total = parallel.sum_on_device(counted).clamp(min=1)
+        for parameter in self.module.parameters():
+            if parameter.grad is not None:
+                parameter.grad.div_(total)
+        return total
 
     def _clip(self, max_norm: float) -> None:
         own = getattr(self.module, "clip_grad_norm_", None)
@@ -122,38 +149,28 @@ class Step:
 
     def _gradients(self, update: int, batches: Iterable[Any], passage: int) -> tuple[dict[str, Tensor], Tensor | float]:
         """Fill `.grad`; return this rank's shares of the means [seeds], the loss's first and then its parts', and the
-        number of terms. Stochastic layers draw from (seed, update, place of the micro-batch, passage)."""
+        number of terms."""
         self.optimizer.zero_grad(set_to_none=True)
         if not self.call.training:  # walking over all modules costs more than asking one
             self.call.train()
-        rank, world_size, device = self.part.rank, self.part.world_size, self.part.device
+        device = self.part.device
         count: Tensor | float = self.task.count(update)
         counted: Tensor | None = None
         sums = {"": torch.zeros(1, dtype=torch.float64, device=device)}  # of the loss, and of its parts by name
         for position, (batch, last) in enumerate(_with_last(batches)):
-            reseed(derive(self.seed, "forward", update, position * world_size + rank, passage), device)
+            self.draw_from(update, position, passage)
             waiting = nullcontext() if last else parallel.without_reduction(self.call)
-            with waiting, _without_gradients(self.others):
-                with autocast(self.precision, device):
-                    loss = self.task.loss(self.call, batch)
-                if loss.count is not None:
-                    counted = (0 if counted is None else counted) + _scalar(loss.count, device)
-                divisor = count if counted is None else 1
-                # DDP averages over ranks: the factor turns that into the sum.
-                self.scaler.scale(loss.sum.sum() * (world_size / divisor)).backward()
+            with waiting:
+                loss = self.backward(batch, count)
+            if loss.count is not None:
+                counted = (0 if counted is None else counted) + as_scalar(loss.count, device)
             for name, value in {"": loss.sum, **loss.parts}.items():
                 sums[name] = sums.get(name, 0) + value.detach().double()
+            if loss.carry and passage == 0:
+                self.task.carry_on(position, loss.carry)  # type: ignore[attr-defined]
         if counted is not None:
-            count = self._divide_by(counted)
+            count = self.divide_by(counted)
         return {name: (value / count).reshape(-1) for name, value in sums.items()}, count
-
-    def _divide_by(self, counted: Tensor) -> Tensor:
-        """Divide the gradient by the terms that all ranks counted, by 1 where there were none; return that number."""
-        total = parallel.sum_on_device(counted).clamp(min=1)
-        for parameter in self.module.parameters():
-            if parameter.grad is not None:
-                parameter.grad.div_(total)
-        return total
 
 
 @contextmanager
@@ -167,7 +184,8 @@ def _without_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _scalar(count: Tensor | float, device: torch.device) -> Tensor:
+def as_scalar(count: Tensor | float, device: torch.device) -> Tensor:
+    """A number of terms, float64 on the device."""
     if isinstance(count, Tensor):
         return count.detach().to(device, torch.float64).reshape(())
     return torch.full((), count, dtype=torch.float64, device=device)  # unlike `as_tensor`, waits for no copy

@@ -32,12 +32,13 @@ class Loss:
     `count` is the number of terms (a number or a scalar) where only the forward pass knows it, as in detection: then
     in every micro-batch, and their sum over the update's divides in place of `Task.count`. `parts` are sums like `sum`
     under their names, each divided as it is: their means stand in the record beside the loss's. Every micro-batch of an
-    update has the same ones.
+    update has the same ones. `carry`, without gradient, is what the next update begins with, for `Task.carry_on`.
     """
 
     sum: Tensor
     count: Tensor | float | None = None
     parts: dict[str, Tensor] = field(default_factory=dict)
+    carry: tuple[Tensor, ...] = ()
 
 
 class EachRun(tuple):
@@ -55,6 +56,14 @@ class Task(Protocol):
     `config.players`. Then it has `player(update)`, the name of the one whose turn it is, a pure function; `loss` gets
     that child as its module, and the parameters of the other players need no gradient meanwhile. The schedules of all
     go by the one count of updates.
+
+    A task whose `TaskInfo.replayable` says so can be recorded in CUDA graphs: a micro-batch is a tree (tuples, lists,
+    dictionaries) of tensors, and `loss` a function of these and of the module alone, by operations on the device. Its
+    `evaluate` calls such functions through its attribute `perform`, `directly` at first, where the loop may put one
+    that records (`experiments.training.replays`).
+
+    A task whose losses have a `carry` has `carry_on(place, carry)`, which is told that of the micro-batch at each place
+    of an update (from 0), once it is there.
 
     A task may train the runs of several seeds as one batch: its module then has `agents()`, one module for each seed,
     and `clip_grad_norm_(max_norm)`, which clips each seed's gradient by its own norm.

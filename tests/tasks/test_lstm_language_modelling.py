@@ -102,7 +102,9 @@ def test_the_loss_is_the_released_one():
         raw = F.cross_entropy(output.logits.flatten(0, 1), piece.targets.flatten())
         ar, tar = output.dropped.pow(2).mean(), (output.raw[1:] - output.raw[:-1]).pow(2).mean()
         expected = raw + 2.0 * ar + 1.0 * tar
-        torch.testing.assert_close(task.loss(task.module, piece).sum / task.count(update), expected)
+        loss = task.loss(task.module, piece)
+        task.carry_on(0, loss.carry)
+        torch.testing.assert_close(loss.sum / task.count(update), expected)
         assert task.count(update) == piece.targets.numel()
 
 
@@ -115,7 +117,7 @@ def test_an_epoch_reads_every_column_once_from_its_beginning():
         for update in range(first, last + 1):
             (piece,) = task.micro_batches(update)
             assert all(not hidden.any() and not cell.any() for hidden, cell in piece.carry) == (update == first)
-            task.loss(task.module, piece)
+            task.carry_on(0, task.loss(task.module, piece).carry)
             pieces.append(piece)
         assert torch.cat([piece.tokens for piece in pieces]).tolist() == text[:-1].tolist()
         assert torch.cat([piece.targets for piece in pieces]).tolist() == text[1:].tolist()
@@ -187,9 +189,10 @@ def test_the_carry_is_saved_for_all_columns_and_each_rank_takes_its_own():
     config = small(*PLAIN)
     task = build(config)
     for update in (1, 2, 3):
-        for piece in task.micro_batches(update):
-            task.loss(task.module, piece)
+        for place, piece in enumerate(task.micro_batches(update)):
+            task.carry_on(place, task.loss(task.module, piece).carry)
     state = task.state()
+    assert state["carry"][0][0].any()
     assert state["carry"][0][0].shape == (1, 4, 12) and state["carry"][1][0].shape == (1, 4, 8)
     for rank in (0, 1):
         part = build(config, 1, rank, world_size=2)

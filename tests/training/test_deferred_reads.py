@@ -5,84 +5,22 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from deferred import end_one_rank_at_update_five, read_every
+from in_process import TINY, assert_same, lstm, outcome, small, state_of
 from killing import train_in_child
-from small_run import SMALL
 from test_split import train_with_ranks
 from toy_gan import ToyGAN, gan_config
 
-from experiments import tasks
-from experiments.record.run_directory import RunDirectory
 from experiments.record.verify import verify
-from experiments.schema.batches import micro_batch
-from experiments.schema.compose import compose
 from experiments.training import loop
 from experiments.training.divergence import NonFiniteLoss
-from experiments.training.interruption import Interruption
-from experiments.training.loop import Run
 from experiments.training.task import Loss, Part
 
-TINY = ["model.arguments.depth=1", "model.arguments.embed_dim=16"]
 DIVERGES = [*TINY, "optim=sgd", "optim.lr=1e30", "schedule.warmup_lr=0"]  # the first epoch at 0, the second at 1e30
-LSTM = ["exp=ptb_lstm_1", "launch.threads=1"]
 READS = ("item", "tolist", "__float__", "__bool__", "__int__", "__index__")
-
-
-@pytest.fixture
-def begun(tmp_path, monkeypatch):
-    """Begin a run whose losses are read every so many updates, in this process."""
-    monkeypatch.setenv("ADAN_RESULTS", str(tmp_path / "results"))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the worker would, by launch.threads
-
-    @contextmanager
-    def begin(updates: int, config, task=None):
-        config = replace(config, launch=replace(config.launch, updates_between_reads=updates))
-        directory = RunDirectory.open_or_create(tmp_path / f"every-{updates}", config)
-        part = Part(micro_batch=micro_batch(config, 1))
-        with directory.hold(), Interruption() as interruption:
-            run = Run([(config, directory)], task or tasks.build(config, part), part)
-            run.resume()
-            yield run, interruption
-            run.journal.close()
-
-    yield begin
-    torch.set_num_threads(threads)
-
-
-def small(*overrides: str):
-    given = {override.split("=")[0] for override in overrides}
-    return compose([*(text for text in SMALL if text.split("=")[0] not in given), *overrides])[0]
-
-
-def lstm(*overrides: str):
-    return compose([*LSTM, *overrides])[0]
-
-
-def outcome(path: Path) -> dict:
-    assert verify(path) == []
-    record = json.loads((path / "record.json").read_text())
-    return {key: record[key] for key in ("status", "summary", "parameters_digest", "events", "progress")}
-
-
-def state_of(run: Run) -> list[dict]:
-    """Everything that updates change."""
-    (player,) = run.players.values()
-    optimizer = player.optimizer.state_dict()["state"]
-    return [run.task.module.state_dict(), *optimizer.values()]
-
-
-def assert_same(one: list[dict], other: list[dict]) -> None:
-    for a, b in zip(one, other, strict=True):
-        assert a.keys() == b.keys()
-        for key, value in a.items():
-            assert torch.equal(torch.as_tensor(value), torch.as_tensor(b[key])), key
 
 
 @pytest.mark.parametrize(

@@ -132,4 +132,5 @@ INFO = TaskInfo(
     check_model=require_batch_statistics,
     samples_per_epoch=samples_per_epoch,
     sample="images",
+    replayable=True,
 )

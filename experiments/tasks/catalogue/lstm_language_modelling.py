@@ -35,4 +35,5 @@ INFO = TaskInfo(
     samples_per_epoch=lambda config: bptt.targets_per_epoch(config) * config.global_batch_size,
     sample="targets in each column",
     term="targets",
+    replayable=True,
 )
