@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.schema import paths
+from experiments.schema.errors import UserError
 
 CODE = ("experiments", "adan", "configs", "scripts", "run.py")  # what can change a number
 PACKAGES = (
@@ -35,6 +36,7 @@ PACKAGES = (
     "wandb",
     "rich",
 )
+REVISION = "ADAN_REVISION"
 _LOCAL = "<local>"
 
 
@@ -49,10 +51,14 @@ def code() -> dict[str, str | None]:
 
 def code_of(root: Path) -> dict[str, str | None]:
     """`code` of any checkout. The digest covers name and content of every tracked file of `CODE` that differs from
-    the revision, of every untracked one that git does not ignore, and the names of those removed."""
+    the revision, of every untracked one that git does not ignore, and the names of those removed.
+
+    Where git knows no revision, `ADAN_REVISION` in the environment says it, with `-dirty` after it for changes that
+    were not committed, and `said_by` tells of it. Raises UserError where that is no revision.
+    """
     top, revision = _git(root, "rev-parse", "--show-toplevel"), _git(root, "rev-parse", "HEAD")
     if not top or not revision or Path(os.fsdecode(top.strip())).resolve() != root.resolve():
-        return {"revision": None, "diff_digest": None}  # no checkout, or one of something that contains us
+        return _said_revision()  # no checkout, or one of something that contains us
     changed = _git(root, "diff", "--name-only", "--no-renames", "--no-relative", "-z", "HEAD", "--", *CODE)
     untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *CODE)
     names = sorted({name for name in ((changed or b"") + (untracked or b"")).split(b"\0") if name})
@@ -62,6 +68,19 @@ def code_of(root: Path) -> dict[str, str | None]:
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "removed"
         digest.update(name + b"\0" + content.encode() + b"\0")
     return {"revision": revision.decode().strip(), "diff_digest": digest.hexdigest() if names else None}
+
+
+def _said_revision() -> dict[str, str | None]:
+    said = os.environ.get(REVISION)
+    if not said:
+        return {"revision": None, "diff_digest": None}
+    match = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", said)
+    if match is None:
+        raise UserError(
+            f"{REVISION}={said} (environment): no revision; give what `git rev-parse HEAD` says, 40 hexadecimal "
+            "digits, with -dirty after them for changes that are not committed"
+        )
+    return {"revision": match[1], "diff_digest": "unknown" if match[2] else None, "said_by": REVISION}
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:

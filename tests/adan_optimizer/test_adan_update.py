@@ -151,7 +151,7 @@ def test_a_parameter_in_channels_last_is_updated_in_place():
     np.testing.assert_allclose(param.detach().numpy(), reference.params[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_on_a_gpu_every_implementation_equals_the_reference():
     shapes = [(33, 7), (5,), ()]
     start, stream = random_stream(shapes, 1, seed=1)[0], random_stream(shapes, 20)

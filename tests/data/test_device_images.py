@@ -180,7 +180,7 @@ def test_an_image_of_another_size_or_that_cannot_be_read_is_named(tmp_path):
         AugmentedDeviceImages(images, AugmentationConfig(padding=2), data_config(8, 3), 0, CPU)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_gpu_sees_the_pixels_that_a_cpu_sees(channels):
     augmentation = AugmentationConfig(pipeline="batched", padding=4, padding_mode="reflect", cutout=9)

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.record import provenance
 from experiments.schema import paths
+from experiments.schema.errors import UserError
 
 
 def git(root, *arguments):
@@ -72,6 +73,19 @@ def test_no_checkout_and_a_folder_within_a_foreign_one_have_no_revision(checkout
     (tmp_path / "plain").mkdir()
     assert provenance.code_of(tmp_path / "plain") == nothing
     assert provenance.code_of(checkout / "experiments") == nothing
+
+
+def test_where_there_is_no_git_the_environment_says_the_revision(checkout, tmp_path, monkeypatch):
+    (tmp_path / "plain").mkdir()
+    monkeypatch.setenv("ADAN_REVISION", "ab" * 20)
+    said = {"revision": "ab" * 20, "diff_digest": None, "said_by": "ADAN_REVISION"}
+    assert provenance.code_of(tmp_path / "plain") == said
+    assert provenance.code_of(checkout)["revision"] != "ab" * 20, "a checkout knows better"
+    monkeypatch.setenv("ADAN_REVISION", "ab" * 20 + "-dirty")
+    assert provenance.code_of(tmp_path / "plain") == {**said, "diff_digest": "unknown"}
+    monkeypatch.setenv("ADAN_REVISION", "v1.0")
+    with pytest.raises(UserError, match=r"ADAN_REVISION=v1.0 \(environment\): no revision; give what `git rev-parse"):
+        provenance.code_of(tmp_path / "plain")
 
 
 def test_git_variables_of_the_caller_do_not_mislead(checkout, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from experiments.training.interruption import Interruption
 from experiments.training.loop import Run
 from experiments.training.task import Part
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = pytest.mark.gpu
 UPDATES = 24
 LONGER = "schedule.epochs=9"
 
