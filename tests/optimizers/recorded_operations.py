@@ -1,5 +1,6 @@
 """What a CUDA graph would hold of a function, recorded and replayed on a CPU: operations, with numbers as they were."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -38,6 +39,26 @@ class RecordedOperations(TorchDispatchMode):
             for kept, new in zip(results, again, strict=True):
                 if kept.data_ptr() != new.data_ptr():
                     kept.copy_(new)
+
+
+def into_operations(function: Callable[[], Any], changed: Iterable[Tensor]) -> Callable[[], None]:
+    """Record `function`; what replays it. It is undone, by what was `changed`: recording into a graph runs nothing."""
+    changed = list(changed)
+    kept = [tensor.detach().clone() for tensor in changed]
+    with RecordedOperations() as recorded:
+        function()
+    with torch.no_grad():
+        for tensor, value in zip(changed, kept, strict=True):
+            tensor.copy_(value)
+    return recorded.replay
+
+
+def into_a_graph(function: Callable[[], Any], _: Iterable[Tensor]) -> Callable[[], None]:
+    """Record `function` into a CUDA graph; what replays it."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -1,16 +1,13 @@
 """Which optimizers' steps can be captured in a CUDA graph: recorded and replayed operation by operation on a CPU, and
 in a graph where there is a GPU. With the rate in a tensor, as a run that is captured keeps it."""
 
-import importlib
-
 import pytest
 import torch
-from recorded_operations import HostRead, RecordedOperations
+from kept_on_device import ON_GPU, Trained, words
+from recorded_operations import HostRead, into_a_graph, into_operations
 
 from experiments import optimizers
-from experiments.optimizers import fused
 
-ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 # Adan's step is kernels of its own on a GPU (tests/adan_optimizer); SAM's needs a second pass over the batch.
 BUILT_IN = [name for name in optimizers.names() if name not in ("adan", "sam")]
 PADAM = {"name": "padam", "bias_correction": True}
@@ -25,48 +22,6 @@ WITH_SETTINGS = [
 CASES = [*({"name": name} for name in BUILT_IN), *WITH_SETTINGS]
 
 
-def words(optim):
-    return " ".join(str(value) if key == "name" else f"{key}={value}" for key, value in optim.items())
-
-
-@pytest.fixture
-def as_on_a_gpu(monkeypatch):
-    """Let builders and torch take for a GPU what is a CPU, which has the same operations."""
-    monkeypatch.setattr(fused, "all_on", lambda device_type, groups: device_type == "cuda")
-    of_torch = [f"torch.optim.{name}" for name in ("adadelta", "adam", "nadam", "radam", "rmsprop")]
-    for module in map(importlib.import_module, (*of_torch, "timm.optim._helpers")):
-        monkeypatch.setattr(module, "_get_capturable_supported_devices", lambda supports_xla=True: ["cpu"])
-
-
-class Trained:
-    """A small network and its optimizer, rates and counts in tensors, gradients in the same memory throughout."""
-
-    def __init__(self, optim, device):
-        torch.manual_seed(0)
-        self.module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
-        self.optimizer = optimizers.build(optim, self.module.to(device))
-        for group in self.optimizer.param_groups:
-            group["lr"] = torch.full((), 0.01, dtype=torch.float32, device=device)
-            if "capturable" in group:
-                group["capturable"] = True
-            if device == "cpu" and type(self.optimizer).__module__.startswith("torch.") and not group.get("fused"):
-                group["foreach"] = True  # torch's own choice on a GPU
-        for parameter in self.module.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-
-    def prepare(self, step):
-        """The gradients and rates of a step."""
-        generator = torch.Generator().manual_seed(step)
-        for parameter in self.module.parameters():
-            parameter.grad.copy_(torch.randn(parameter.shape, generator=generator))
-        for group in self.optimizer.param_groups:
-            group["lr"].fill_(0.01 / (1 + step))
-
-    def everything(self):
-        states = (value for state in self.optimizer.state.values() for value in state.values())
-        return [*self.module.parameters(), *(value for value in states if isinstance(value, torch.Tensor))]
-
-
 def replays_like_eager_steps(optim, device, record):
     """Whether steps replayed from the third on leave the bits that they leave otherwise."""
     replayed, eager = Trained(optim, device), Trained(optim, device)
@@ -74,33 +29,13 @@ def replays_like_eager_steps(optim, device, record):
         for one in (replayed, eager):
             one.prepare(step)
             one.optimizer.step()
-    replay = record(replayed.optimizer)
+    replay = record(replayed.optimizer.step, replayed.everything())
     for step in range(2, 8):
         for one in (replayed, eager):
             one.prepare(step)
         replay()
         eager.optimizer.step()
     return all(map(torch.equal, replayed.everything(), eager.everything()))
-
-
-def into_operations(optimizer):
-    """Record a step that is undone afterwards: recording into a graph runs nothing."""
-    tensors = [p for group in optimizer.param_groups for p in group["params"]]
-    tensors += [v for state in optimizer.state.values() for v in state.values() if isinstance(v, torch.Tensor)]
-    kept = [tensor.detach().clone() for tensor in tensors]
-    with RecordedOperations() as recorded:
-        optimizer.step()
-    with torch.no_grad():
-        for tensor, value in zip(tensors, kept, strict=True):
-            tensor.copy_(value)
-    return recorded.replay
-
-
-def into_a_graph(optimizer):
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        optimizer.step()
-    return graph.replay
 
 
 @pytest.mark.parametrize("optim", CASES, ids=words)
