@@ -32,13 +32,14 @@ class Recorded(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.launches, self.operations = [], []
+        self.launches, self.operations, self.runs = [], [], []
 
     def __enter__(self):
         self._run = run = Launch.run
 
         def recorded(launch):
             self.launches.append(launch.kernel.__name__)
+            self.runs.append(lambda: run(launch))
             with _disable_current_modes():  # the interpreter's own copies
                 run(launch)
 
@@ -212,3 +213,36 @@ def a_norm_is_two_launches_whatever_it_is_of(device):
         with Recorded() as recorded:
             summed(tensors)
         assert len(recorded.launches) == launches and recorded.operations == []
+
+
+def launches_replayed_are_eager_steps(device):
+    """What one step launches, launched again with other gradients, rates and verdicts of a scaler: all in the same
+    memory, as a graph has it."""
+    with stepped_by_the_kernel():
+        twins = []
+        for _ in range(2):
+            params = parameters(device, sizes=((1100,), (6, 5)))
+            give_gradients(params, 0)
+            lr, found_inf = torch.tensor(0.01, device=device), torch.tensor(0.0, device=device)
+            optimizer = Adan([{"params": params[:1]}, {"params": params[1:]}], lr=lr, max_grad_norm=1.0)
+            optimizer.found_inf = found_inf
+            optimizer.step()
+            twins.append((params, lr, found_inf, optimizer))
+        with Recorded() as recorded:
+            twins[0][-1].step()
+        twins[1][-1].step()
+        for step in range(2, 12):
+            for params, lr, found_inf, _ in twins:
+                generator = torch.Generator().manual_seed(step)
+                for param in params:
+                    param.grad.copy_(10.0 ** -(step % 4) * torch.randn(param.shape, generator=generator))
+                lr.fill_(0.01 / step)
+                found_inf.fill_(float(step in (5, 6)))
+            for run in recorded.runs:
+                run()
+            twins[1][-1].step()
+            for one, other in zip(twins[0][0], twins[1][0], strict=True):
+                assert_same_bits(one.detach(), other.detach())
+                for name, value in twins[0][-1].state[one].items():
+                    assert_same_bits(value, twins[1][-1].state[other][name])
+        assert {int(state["step"]) for state in twins[0][-1].state.values()} == {10}

@@ -32,6 +32,7 @@ def test_equals_the_exact_sum(passes, dtypes, offset):
         checks.follows_the_reference_where_it_clips,
         checks.a_norm_is_two_launches_whatever_it_is_of,
         checks.a_step_that_clips_is_launches_alone,
+        checks.launches_replayed_are_eager_steps,
     ],
     ids=lambda check: check.__name__,
 )
