@@ -1,17 +1,39 @@
-"""The norm over all gradients of all groups, also where a process holds only a part of them."""
+"""What gradients are multiplied with: the clip factor by the norm over all of them, also where a process holds only a
+part, and the inverse of a gradient scaler's scale."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from adan.kernels.compilation import KernelUnavailable
 from adan.slots import is_sharded
-from adan.update import compute_dtype
+from adan.update import Hyperparameters, compute_dtype
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What one step of all groups multiplies gradients with: `unscale`, the inverse of a gradient scaler's scale, and
+    what clips them by `squares`, the sum of the squares of all as they are, scaled (None where no group clips)."""
+
+    unscale: float | Tensor
+    squares: float | Tensor | None
+
+    def factor(self, hyper: Hyperparameters) -> float | Tensor:
+        """The factor of the gradients of one group. `gpu_triton.prepare` does the same."""
+        if self.squares is None or not hyper.max_grad_norm > 0:
+            return self.unscale
+        clip = hyper.max_grad_norm / (self.squares**0.5 * self.unscale + hyper.eps)
+        # Written so that a norm that is NaN makes everything NaN, as it should: min(1.0, nan) is 1.0.
+        return self.unscale * (clip.clamp(max=1.0) if isinstance(clip, Tensor) else 1.0 if clip > 1.0 else clip)
 
 
 def sum_of_squares(grads: Sequence[Tensor]) -> Tensor:
@@ -25,6 +47,34 @@ def sum_of_squares(grads: Sequence[Tensor]) -> Tensor:
         by_dtype[compute_dtype(grad)].append(grad)
     norms = [torch.stack(torch._foreach_norm(part, 2, dtype)) for dtype, part in by_dtype.items()]
     return torch.cat([part.to(_widest(part.device)) for part in norms]).square().sum()
+
+
+class SumsOnGpus:
+    """Sums of squares by the GPU kernel, over all groups at once. What it cannot read `sum_of_squares` sums."""
+
+    def __init__(self) -> None:
+        self._kernels: dict[tuple[Any, torch.device], Any] = {}
+        self._compiles = True
+
+    def __call__(self, parts: Iterable[tuple[Any, list[Tensor]]]) -> list[tuple[Any, Tensor]]:
+        """(sharding, sum) of parts (sharding, gradients on one device): a sum for each sharding and device."""
+        together: defaultdict[tuple[Any, torch.device], list[Tensor]] = defaultdict(list)
+        for sharding, grads in parts:
+            together[sharding, grads[0].device] += grads
+        return [(key[0], part) for key, grads in together.items() for part in self._sums(key, grads)]
+
+    def _sums(self, key: tuple[Any, torch.device], grads: list[Tensor]) -> list[Tensor]:
+        from adan.kernels.gpu_squares import SumOfSquares, readable
+
+        if self._compiles:
+            can = list(map(readable, grads))
+            read, others = list(compress(grads, can)), list(compress(grads, map(not_, can)))
+            try:
+                sums = [self._kernels.setdefault(key, SumOfSquares())(read)] if read else []
+                return sums + ([sum_of_squares(others)] if others else [])
+            except KernelUnavailable:  # which the step will say, or refuse
+                self._compiles = False
+        return [sum_of_squares(grads)]
 
 
 class ShardedSum:
@@ -85,6 +135,8 @@ def _added(values: Sequence[float | Tensor]) -> float | Tensor:
     tensors = [value for value in values if isinstance(value, Tensor)]
     if not tensors:
         return sum(values)
+    if len(values) == 1 and tensors[0].dtype is _widest(tensors[0].device):
+        return tensors[0]
     device = next((value.device for value in tensors if value.device.type != "cpu"), tensors[0].device)
     dtype = _widest(device)
     return torch.stack([torch.as_tensor(value).to(device, dtype) for value in values]).sum()

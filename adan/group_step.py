@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from adan.clipping import sharding, sum_of_squares
+from adan.clipping import Scaling, sharding, sum_of_squares
 from adan.kernels.compilation import KernelUnavailable
 from adan.layout import WRITTEN, check_states, copy_back, lay_out
 from adan.options import OPTIONS, check_options
 from adan.slots import MOMENTS, GroupSlots, Slot, local, state_dtype
-from adan.update import Hyperparameters, compute_dtype, foreach, single_tensor
+from adan.update import Hyperparameters, foreach, single_tensor
 
 FUSED_CPU, FUSED_GPU, FOREACH, SINGLE_TENSOR = "fused-cpp", "fused-triton", "foreach", "single-tensor"
 
@@ -59,8 +59,8 @@ class GroupStep:
         given = _options(group)
         if self._given is None or self._mutable or not all(map(is_, given, self._given)):
             check_options(group, self._where)
-            lr, betas, eps, weight_decay, _, no_prox, *_ = given
-            self._hyper = Hyperparameters(lr, tuple(betas), eps, weight_decay, bool(no_prox))
+            lr, betas, eps, weight_decay, max_grad_norm, no_prox, *_ = given
+            self._hyper = Hyperparameters(lr, tuple(betas), eps, weight_decay, bool(no_prox), max_grad_norm)
             # The same tensor or list may hold another value at the next step.
             self._mutable = isinstance(lr, Tensor) or type(betas) is not tuple
             self._given = given
@@ -95,17 +95,23 @@ class GroupStep:
         return {part.implementation for part in self._parts}
 
     def sums_of_squares(self) -> list[tuple[Any, float | Tensor]]:
-        """(sharding, sum of squares) of the gradients, part by part; see `adan.clipping.ShardedSum`."""
+        """(sharding, sum of squares) of the gradients, part by part, but for those `on_gpus`; see
+        `adan.clipping.ShardedSum`."""
         return [pair for part in self._parts for pair in part.sums_of_squares()]
 
-    def step(self, scale: float | Tensor, found_inf: Tensor | None) -> None:
-        """Step at the gradients attached, times `scale`, with the options read.
+    def on_gpus(self) -> list[tuple[Any, list[Tensor]]]:
+        """(sharding, gradients), part by part, whose squares the GPU kernel sums over all groups at once; see
+        `adan.clipping.SumsOnGpus`."""
+        return [(part.sharding, part.gradients()) for part in self._parts if part.implementation == FUSED_GPU]
+
+    def step(self, scaling: Scaling, found_inf: Tensor | None) -> None:
+        """Step at the gradients attached, scaled, with the options read.
 
         Nothing is done where `found_inf` (GPU kernel only) is not 0.
         """
         assert self._hyper is not None
         for part in self._parts:
-            part.step(self._hyper, scale, found_inf)
+            part.step(self._hyper, scaling, found_inf)
 
 
 def chosen(group: dict[str, Any]) -> set[str]:
@@ -218,7 +224,7 @@ class _Part(ABC):
         insists: bool,
     ) -> None:
         self.implementation = implementation
-        self._sharding = sharding
+        self.sharding = sharding
         self._slots = slots
         self._indices = indices
         self._stochastic = stochastic
@@ -228,12 +234,15 @@ class _Part(ABC):
         """Take this step's gradients."""
         slots.give_gradients()
 
+    def gradients(self) -> list[Tensor]:
+        return [slot.grad for slot in self._slots]
+
     def sums_of_squares(self) -> list[tuple[Any, float | Tensor]]:
-        return [(self._sharding, sum_of_squares([slot.grad for slot in self._slots]))]
+        return [(self.sharding, sum_of_squares(self.gradients()))]
 
     @abstractmethod
-    def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
-        """Step the slots at their gradients times `scale`; see `GroupStep.step`."""
+    def step(self, hyper: Hyperparameters, scaling: Scaling, found_inf: Tensor | None) -> None:
+        """Step the slots at their gradients, scaled; see `GroupStep.step`."""
 
 
 class _Torch(_Part):
@@ -251,9 +260,9 @@ class _Torch(_Part):
             self._checked = forms
 
     @torch.no_grad()
-    def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
+    def step(self, hyper: Hyperparameters, scaling: Scaling, found_inf: Tensor | None) -> None:
         update = foreach if self.implementation == FOREACH else single_tensor
-        update(self._slots, scale, hyper, self._stochastic)
+        update(self._slots, scaling.factor(hyper), hyper, self._stochastic)
 
 
 class _FusedCpu(_Part):
@@ -270,10 +279,10 @@ class _FusedCpu(_Part):
         self._table.find(grads, slots.contiguous)
 
     def sums_of_squares(self) -> list[tuple[Any, float | Tensor]]:
-        return [(self._sharding, self._table.sum_of_squares())]
+        return [(self.sharding, self._table.sum_of_squares())]
 
-    def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
-        self._table.step(hyper, float(scale))
+    def step(self, hyper: Hyperparameters, scaling: Scaling, found_inf: Tensor | None) -> None:
+        self._table.step(hyper, float(scaling.factor(hyper)))
 
 
 class _FusedGpu(_Part):
@@ -293,10 +302,13 @@ class _FusedGpu(_Part):
         same_types = all(slot.grad.dtype is slot.param.dtype for slot in self._slots)
         self.implementation = FUSED_GPU if self._compiles and same_types else FOREACH
 
-    def step(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
+    def sums_of_squares(self) -> list[tuple[Any, float | Tensor]]:
+        return [] if self.implementation == FUSED_GPU else super().sums_of_squares()
+
+    def step(self, hyper: Hyperparameters, scaling: Scaling, found_inf: Tensor | None) -> None:
         if self.implementation == FUSED_GPU:
             try:
-                self._launch(hyper, scale, found_inf)
+                self._launch(hyper, scaling, found_inf)
                 return
             except KernelUnavailable as error:
                 if self._insists:
@@ -305,15 +317,13 @@ class _FusedGpu(_Part):
                 self._compiles, self.implementation = False, FOREACH
         if found_inf is None or not found_inf.item():
             with torch.no_grad():
-                foreach(self._slots, scale, hyper, self._stochastic)
+                foreach(self._slots, scaling.factor(hyper), hyper, self._stochastic)
 
-    def _launch(self, hyper: Hyperparameters, scale: float | Tensor, found_inf: Tensor | None) -> None:
+    def _launch(self, hyper: Hyperparameters, scaling: Scaling, found_inf: Tensor | None) -> None:
         device, slots, copies = self._slots[0].param.device, list(self._slots), list[tuple[Tensor, Tensor]]()
         if not self._contiguous:
-            slots, copies = lay_out(slots, [slot.grad for slot in slots], slots[0].param.dtype)
-        scale_there = None
-        if isinstance(scale, Tensor) or scale != 1.0:
-            scale_there = torch.as_tensor(scale, dtype=compute_dtype(slots[0].param)).to(device, non_blocking=True)
+            slots, copies = lay_out(slots, self.gradients(), slots[0].param.dtype)
+        clips = hyper.max_grad_norm > 0
         self._launcher.step(
             slots,
             lr=hyper.lr,
@@ -321,8 +331,17 @@ class _FusedGpu(_Part):
             eps=hyper.eps,
             weight_decay=hyper.weight_decay,
             no_prox=hyper.no_prox,
-            scale=scale_there,
-            found_inf=None if found_inf is None else found_inf.to(device, non_blocking=True),
+            scale=_there(scaling.unscale, device),
+            squares=_there(scaling.squares, device) if clips else None,
+            max_grad_norm=hyper.max_grad_norm,
+            found_inf=_there(found_inf, device),
             stochastic=self._stochastic,
         )
         copy_back(copies)
+
+
+def _there(factor: float | Tensor | None, device: torch.device) -> Tensor | None:
+    """A factor where the kernel reads it, None for one that changes nothing. Nobody waits for anything to be copied."""
+    if isinstance(factor, Tensor):
+        return factor.to(device, non_blocking=True)
+    return None if factor is None or factor == 1.0 else torch.full((), factor, dtype=torch.float64, device=device)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from adan.checkpoint import fitted
+from adan.clipping import Scaling
 from adan.foreign_states import in_our_form
 from adan.group_step import FUSED_GPU, chosen
 from adan.options import LATER_OPTIONS, check_options, warn_of_paper_betas
@@ -172,9 +173,10 @@ class Adan(Optimizer):
                 return loss
             grad_scale, found_inf = None if grad_scale is None else float(grad_scale), None
         plan.attach_gradients(self.state)
-        norm = plan.norm(self.norm_group) if clips else None
-        for group, group_step in plan.pairs:
-            group_step.step(self._scale(group, norm, grad_scale), found_inf)
+        unscale = 1.0 if grad_scale is None else 1.0 / grad_scale
+        scaling = Scaling(unscale, plan.sum_of_squares(self.norm_group) if clips else None)
+        for _, group_step in plan.pairs:
+            group_step.step(scaling, found_inf)
         for _, group_step in plan.pairs:
             group_step.slots.release_gradients()
         return loss
@@ -184,19 +186,6 @@ class Adan(Optimizer):
         if self._plan is None or not self._plan.fits(self.param_groups):
             self._plan = Plan(self.param_groups)
         return self._plan
-
-    def _scale(self, group: dict[str, Any], norm: Any, grad_scale: Any) -> Any:
-        """Return what the group's gradients are multiplied with: the clip factor, and the inverse of a scaler's scale.
-
-        `norm` is that of the gradients as they are, scaled."""
-        if norm is None and grad_scale is None:
-            return 1.0
-        unscale = 1.0 if grad_scale is None else 1.0 / grad_scale
-        if norm is None or not group["max_grad_norm"] > 0:
-            return unscale
-        clip = group["max_grad_norm"] / (norm * unscale + group["eps"])
-        # Written so that a norm that is NaN makes everything NaN, as it should: min(1.0, nan) is 1.0.
-        return unscale * (clip.clamp(max=1.0) if isinstance(clip, Tensor) else 1.0 if clip > 1.0 else clip)
 
     @torch.no_grad()
     def restart_opt(self) -> None:

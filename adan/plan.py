@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adan.clipping import ShardedSum
+from adan.clipping import ShardedSum, SumsOnGpus
 from adan.group_step import GroupStep
 from adan.options import check_options
 
@@ -30,6 +30,7 @@ class Plan:
         self._listed = list(_listed(param_groups))
         self._states: list[Any] = [END]
         self._sharded_sum: ShardedSum | None = None
+        self._sums_on_gpus = SumsOnGpus()
 
     def fits(self, param_groups: Sequence[dict[str, Any]]) -> bool:
         """Whether groups and parameters are the objects of which the plan was made, in their order."""
@@ -54,12 +55,13 @@ class Plan:
             self._states = list(_tensors(state))
 
     @torch.no_grad()
-    def norm(self, norm_group: Any) -> float | Tensor:
-        """2-norm of all gradients attached, here and on the processes that share them."""
+    def sum_of_squares(self, norm_group: Any) -> float | Tensor:
+        """Sum the squares of all gradients attached, here and on the processes that share them."""
         parts = [pair for _, step in self.pairs for pair in step.sums_of_squares()]
+        parts += self._sums_on_gpus(pair for _, step in self.pairs for pair in step.on_gpus())
         if self._sharded_sum is None:
             self._sharded_sum = ShardedSum(param for group, _ in self.pairs for param in group["params"])
-        return self._sharded_sum(parts, norm_group) ** 0.5
+        return self._sharded_sum(parts, norm_group)
 
     def _knows(self, state: Mapping[Tensor, dict[str, Any]]) -> bool:
         try:

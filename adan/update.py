@@ -41,6 +41,7 @@ class Hyperparameters:
     eps: float
     weight_decay: float
     no_prox: bool
+    max_grad_norm: float = 0.0
 
     def bias_corrections(self, step: int) -> tuple[float, float, float]:
         """(1 - beta1^t, 1 - beta2^t, sqrt(1 - beta3^t)) at step t, counted from 1."""

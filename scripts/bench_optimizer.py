@@ -5,7 +5,9 @@ Every contender steps parameters of the same shapes, in turn, in one process; ea
 of that round, and the medians and quartiles of these ratios are what is reported. Contenders: ours (by default, with
 states in bf16, with clipping), torch's AdamW, timm's and pytorch_optimizer's Adan, the authors' file where `--authors`
 names a copy of its adan.py, and the limit: a loop that only moves the 44 bytes a parameter that Adan in fp32 must move
-(`memory_limit.cpp`; on a GPU, those bytes at the speed of a copy measured in the same round).
+(`memory_limit.cpp`; on a GPU, those bytes at the speed of a copy measured in the same round). On a GPU also steps that
+are replayed from CUDA graphs, as in a run with `capture`, which no host can hold up: AdamW's and ours, with rates in
+tensors.
 
 Also measured, in processes of their own: memory that a step needs beyond states and gradients, and what the first step
 costs more than with foreach once the kernel is in the cache. `--device cuda` for a GPU.
@@ -24,8 +26,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import checkout  # noqa: F401
 import torch
@@ -38,19 +42,22 @@ MEMORY_LIMIT = Path(__file__).with_name("memory_limit.cpp")
 BYTES_OF_ADAN, BYTES_OF_A_COPY = 44, 8
 SECONDS_A_MEASUREMENT = 0.02
 REFERENCE = "torch AdamW fused"
+CAPTURED_REFERENCE = "torch AdamW fused, captured"
 LIMIT = "limit (44 bytes a parameter)"
 
 Shapes = list[tuple[int, ...]]
+Build = Callable[[list[Tensor]], Callable[[], object]]
 
 
 @dataclass
 class Case:
-    """Parameters to step, with the targets of issue 3: name, what is divided by what, and the bound."""
+    """Parameters to step, with the targets of issues 3 and 14: name, what is divided by what, and the bound."""
 
     title: str
     shapes: Shapes
     contenders: Sequence[str]
     targets: Sequence[tuple[str, str, str, float]] = ()
+    reference: str = REFERENCE
     times: dict[str, list[float]] = field(default_factory=dict)
 
     @property
@@ -75,9 +82,38 @@ def ppo_network() -> Shapes:
     return [*trunk, (1, 64), (1,), *trunk, (6, 64), (6,), (1, 6)]
 
 
-def contenders(authors: Path | None) -> dict[str, Callable[[list[Tensor]], Callable[[], object]]]:
+def captured_contenders() -> dict[str, Build]:
+    """By name: from parameters on a GPU to the function that replays a step of them from a CUDA graph."""
+
+    def in_a_graph(build: Callable[[list[Tensor], Tensor], torch.optim.Optimizer]) -> Build:
+        def replay(params: list[Tensor]) -> Callable[[], object]:
+            optimizer = build(params, torch.tensor(1e-5, device=params[0].device))
+            optimizer.step()  # compiles kernels and makes states
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                optimizer.step()
+
+            def step(kept: torch.optim.Optimizer = optimizer) -> None:  # the graph holds addresses alone
+                graph.replay()
+
+            return step
+
+        return replay
+
+    def adan(params: list[Tensor], lr: Tensor, **settings: Any) -> Adan:
+        return Adan(params, lr=lr, weight_decay=0.02, capturable=True, **settings)
+
+    return {
+        CAPTURED_REFERENCE: in_a_graph(lambda params, lr: torch.optim.AdamW(params, lr, fused=True, capturable=True)),
+        "ours, captured": in_a_graph(adan),
+        "ours, clipping, captured": in_a_graph(partial(adan, max_grad_norm=1.0)),
+        "ours, bf16 states, captured": in_a_graph(partial(adan, state_dtype=torch.bfloat16)),
+    }
+
+
+def contenders(authors: Path | None) -> dict[str, Build]:
     """By name: from parameters to the function that steps them."""
-    found: dict[str, Callable[[list[Tensor]], Callable[[], object]]] = {
+    found: dict[str, Build] = {
         REFERENCE: lambda params: torch.optim.AdamW(params, lr=1e-5, fused=True).step,
         "torch AdamW foreach": lambda params: torch.optim.AdamW(params, lr=1e-5, foreach=True).step,
         "ours": lambda params: Adan(params, lr=1e-5, weight_decay=0.02).step,
@@ -205,8 +241,14 @@ def gpu_cases() -> list[Case]:
         ("at least 4x faster than timm's foreach", "ours", "timm Adan", 1 / 4),
         ("at most 11.4 / 10.2 of the limit", "ours", LIMIT, 11.4 / 10.2),
     ]
+    captured = [LIMIT, *captured_contenders()]
+    captured_targets = [
+        ("at most 1.6x AdamW fused", "ours, captured", CAPTURED_REFERENCE, 1.6),
+        ("with clipping at most 2.0x", "ours, clipping, captured", CAPTURED_REFERENCE, 2.0),
+    ]
     return [
         Case("ViT-S, fp32", vit_small(), names),
+        Case("ViT-S, fp32, in CUDA graphs", vit_small(), captured, captured_targets, CAPTURED_REFERENCE),
         Case("60 M in 48 tensors, fp32", [(1280, 1000)] * 48, names, targets),
         Case("one tensor of 200 M, fp32", [(200_000_000,)], names, targets),
     ]
@@ -226,7 +268,7 @@ def report(case: Case) -> list[str]:
     for name, times in case.times.items():
         median = statistics.median(times)
         value = f"{1e6 * median:.1f}" if per_step else f"{1e9 * median / case.parameters:.3f}"
-        ratios = case.ratios(name, REFERENCE)
+        ratios = case.ratios(name, case.reference)
         low, _, high = statistics.quantiles(ratios, n=4)
         row = f"| {name} | {value} | {statistics.median(ratios):.3f} | {low:.3f} to {high:.3f} |"
         lines.append(row + (f" {statistics.median(case.ratios(name, LIMIT)):.3f} |" if has_limit else ""))
@@ -328,7 +370,7 @@ def main() -> None:
         parser.error("--device cuda: torch sees no GPU")
     if arguments.authors is not None and not arguments.authors.is_file():
         parser.error(f"--authors: there is no file {arguments.authors}")
-    available = contenders(arguments.authors)
+    available = contenders(arguments.authors) | (captured_contenders() if arguments.device == "cuda" else {})
     lines = heading(arguments)
     print("\n".join(lines))
     settings = [(0, case) for case in gpu_cases()] if arguments.device == "cuda" else []

@@ -1,16 +1,17 @@
 """Adan's step on a GPU by the Triton kernels in `gpu_triton`: one pass over memory, and the host never waits.
 
 A step is two launches for each pair of types (parameters, states) of a group: a tiny one that counts steps and
-computes coefficients, and one over all elements. The kernels find the tensors in a table of addresses on the device,
-made anew when an address changes.
+computes coefficients, the clip factor among them, and one over all elements. The kernels find the tensors in a table of
+addresses on the device, made anew when an address changes.
 
 *Refresh*: a table is never overwritten. A new one is copied from pinned memory that torch's allocator gives to nobody
 else before the copy is done; the old one returns to torch's caching allocator, which gives it out again in the order of
 the stream. A table is therefore used only on the stream on which it was made.
 
-*CUDA graphs*: a captured step gets a table of its own, and both it and the pinned memory that each replay copies from
-live as long as the launcher, so the optimizer must outlive the graph. Step once before the capture, with the same kind
-of arguments: nothing can be compiled or loaded during it. A learning rate that is to change between replays must be a
+*CUDA graphs*: step once before the capture, with the same kind of arguments: nothing can be compiled or loaded during
+it. A captured step uses the table of the step before where nothing has moved since. Otherwise (gradients in the
+graph's own memory) it gets one of its own, whose copy from pinned memory each replay repeats. Either lives as long as
+the launcher, so the optimizer must outlive the graph. A learning rate that is to change between replays must be a
 tensor on the device.
 
 Importing this module does not import triton. Compilation happens at the first step, takes a second or two, and is kept
@@ -25,18 +26,20 @@ import os
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from adan.kernels.compilation import KernelUnavailable
 from adan.slots import Slot
+
+Table = TypeVar("Table")
 
 # (parameters and gradients, states).
 SUPPORTED = {
@@ -85,8 +88,7 @@ class Launcher:
     """Steps one parameter group on one device. Keeps tables on the device between steps: not to be pickled."""
 
     def __init__(self) -> None:
-        self._tables: dict[tuple[torch.dtype, torch.dtype], _Table] = {}
-        self._captured: list[_Table] = []
+        self._tables: defaultdict[tuple[torch.dtype, torch.dtype], Kept[_Table]] = defaultdict(Kept)
 
     def step(
         self,
@@ -98,16 +100,19 @@ class Launcher:
         weight_decay: float,
         no_prox: bool,
         scale: Tensor | None = None,
+        squares: Tensor | None = None,
+        max_grad_norm: float = 0.0,
         found_inf: Tensor | None = None,
         stochastic: bool = False,
     ) -> None:
         """Count and make one step of `slots`, all on one device, whatever their types.
 
         The tensors of a slot have no gaps and equal strides, the gradient has the parameter's type, and `step` is a
-        0-dim fp32 tensor on the device. `scale` (0-dim, on the device) multiplies the gradients on the fly; if
-        `found_inf` (same) is not zero, nothing changes. `stochastic` says how moments in bf16 are rounded (see
-        `adan.rounding`); the previous gradient is rounded to nearest. A learning rate in a tensor is read on the
-        device, unless it is on the CPU.
+        0-dim fp32 tensor on the device. `scale` (0-dim, on the device) multiplies the gradients on the fly; with
+        `squares` (same, fp64), the sum of the squares of all gradients as they are, these are then clipped to a norm of
+        `max_grad_norm`. If `found_inf` (same) is not zero, nothing changes. `stochastic` says how moments in bf16 are
+        rounded (see `adan.rounding`); the previous gradient is rounded to nearest. A learning rate in a tensor is read
+        on the device, unless it is on the CPU.
 
         Raises:
             KernelUnavailable: the kernel could not be compiled; nothing has changed.
@@ -117,7 +122,8 @@ class Launcher:
         if not slots:
             return
         device = slots[0].param.device
-        arguments = prepare_arguments(lr, betas, eps, weight_decay, scale, found_inf, no_prox, device)
+        clipping = (scale, squares, max_grad_norm)
+        arguments = prepare_arguments(lr, betas, eps, weight_decay, *clipping, found_inf, no_prox, device)
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             launches = self.launches(slots, arguments, stochastic)
             for launch in launches:  # all before the first one runs: a failure leaves everything as it was
@@ -141,42 +147,51 @@ class Launcher:
     def _table(self, dtypes: tuple[torch.dtype, torch.dtype], slots: list[Slot]) -> _Table:
         """The table of `slots` for the stream in use: that of the last step where nothing has moved."""
         device = slots[0].param.device
-        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
         contents = [
             *chain.from_iterable(map(Tensor.data_ptr, map(tensor, slots)) for tensor in _TENSORS),
             *(slot.param.numel() for slot in slots),
             *map(_number, slots),
         ]
+        return self._tables[dtypes](contents, device, lambda: _Table(contents, dtypes, device))
+
+
+class Kept(Generic[Table]):
+    """The last table of addresses, made anew where its contents are to be others, or the stream is another; and all
+    tables that graphs use."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, int, Table] | None = None
+        self._captured: list[Table] = []
+
+    def __call__(self, contents: Any, device: torch.device, make: Callable[[], Table]) -> Table:
+        """The table that `make` makes of `contents`, or made of the same ones."""
+        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+        same = self._last is not None and self._last[0] == contents
         if _capturing(device):
-            self._captured.append(_Table(contents, stream, dtypes, device))
-            return self._captured[-1]
-        kept = self._tables.get(dtypes)
-        if kept is None or kept.contents != contents or kept.stream != stream:
-            kept = self._tables[dtypes] = _Table(contents, stream, dtypes, device)
-        return kept
+            # A capture begins when all that was asked for is done, on whichever stream.
+            table = self._last[2] if same and self._last is not None else make()
+            if not any(table is kept for kept in self._captured):
+                self._captured.append(table)
+            return table
+        if self._last is None or not same or self._last[1] != stream:
+            self._last = (contents, stream, make())
+        return self._last[2]
 
 
 class _Table:
     """Holds what the kernels need on the device to step tensors of one pair of types; `gpu_triton` has the rows."""
 
-    def __init__(
-        self, contents: list[int], stream: int, dtypes: tuple[torch.dtype, torch.dtype], device: torch.device
-    ) -> None:
+    def __init__(self, contents: list[int], dtypes: tuple[torch.dtype, torch.dtype], device: torch.device) -> None:
         from adan.kernels import gpu_triton as kernels
 
-        self.contents, self.stream = contents, stream
         self._dtypes = dtypes
         compute = torch.float64 if dtypes[0] is torch.float64 else torch.float32
         self._block = 32 * NUM_WARPS * BYTES_PER_THREAD // compute.itemsize
         self._count = count = len(contents) // (kernels.TABLE_ROWS - 1)
         elements, numbers = contents[-2 * count : -count], contents[-count:]
         chunk = self._block * BLOCKS_PER_PROGRAM
-        ends = list(accumulate(-(-size // chunk) for size in elements))
-        self._chunks = ends[-1]
-        values = [*contents[:-count], 0, *ends[:-1], *numbers]
-        # Kept, because where the copy below is captured, every replay reads this memory again.
-        self._pinned = torch.tensor(values, dtype=torch.int64, pin_memory=device.type == "cuda")
-        self._table = self._pinned.to(device, non_blocking=True)
+        firsts, self._chunks = chunks(elements, chunk)
+        self._pinned, self._table = sent([*contents[:-count], *firsts, *numbers], device)
         self._coefficients = torch.empty(kernels.COEFFICIENT_ROWS * count, dtype=compute, device=device)
         self._flags = torch.empty(kernels.FLAG_ROWS * count, dtype=torch.int32, device=device)
 
@@ -188,14 +203,14 @@ class _Table:
         compute = self._coefficients.dtype
         kinds = (compute, *map(_kind, arguments))
         programs = -(-self._count // LANES)
-        launches = [Launch(kernels.prepare, programs, (*arrays, *arguments, LANES), _options(4), kinds)]
+        launches = [Launch(kernels.prepare, programs, (*arrays, *arguments, LANES), options(4), kinds)]
         if self._chunks > 0:
             stochastic = stochastic and self._dtypes[1] is torch.bfloat16
             types = map(kernels.triton_type, self._dtypes)
             constants = (*types, stochastic, self._block, BLOCKS_PER_PROGRAM, 32 * NUM_WARPS)
-            options = _options(NUM_WARPS, MAX_REGISTERS if compute is torch.float32 else None)
+            how = options(NUM_WARPS, MAX_REGISTERS if compute is torch.float32 else None)
             kinds = (*self._dtypes, stochastic)
-            launches.append(Launch(kernels.update, self._chunks, (*arrays, *constants), options, kinds))
+            launches.append(Launch(kernels.update, self._chunks, (*arrays, *constants), how, kinds))
         return launches
 
 
@@ -233,12 +248,27 @@ class Launch:
         self._compiled.add(variant)
 
 
+def chunks(elements: Sequence[int], size: int) -> tuple[list[int], int]:
+    """The first chunk of each tensor of so many elements, cut into chunks of `size`, and how many there are in all."""
+    ends = list(accumulate(-(-count // size) for count in elements))
+    return [0, *ends[:-1]], ends[-1]
+
+
+def sent(values: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """`values` (int64) in pinned memory, and on the device, for which nobody waits. The first must live as long as the
+    second: where the copy is captured, every replay reads it again."""
+    pinned = torch.tensor(values, dtype=torch.int64, pin_memory=device.type == "cuda")
+    return pinned, pinned.to(device, non_blocking=True)
+
+
 def prepare_arguments(
     lr: float | Tensor,
     betas: tuple[float, float, float],
     eps: float,
     weight_decay: float,
     scale: Tensor | None,
+    squares: Tensor | None,
+    max_grad_norm: float,
     found_inf: Tensor | None,
     no_prox: bool,
     device: torch.device,
@@ -249,10 +279,11 @@ def prepare_arguments(
     rate = (0.0, lr.to(device, non_blocking=True)) if isinstance(lr, Tensor) else (float(lr), None)
     logarithms = [math.log(beta) if beta > 0 else -math.inf for beta in betas]
     numbers = [float(number) for pair in zip(betas, logarithms, strict=True) for number in pair]
-    return (*rate, *numbers, float(eps), float(weight_decay), scale, found_inf, bool(no_prox))
+    factors = (scale, squares, float(max_grad_norm))
+    return (*rate, *numbers, float(eps), float(weight_decay), *factors, found_inf, bool(no_prox))
 
 
-def _options(num_warps: int, max_registers: int | None = None) -> dict[str, Any]:
+def options(num_warps: int, max_registers: int | None = None) -> dict[str, Any]:
     """Return the options that make Triton compile operation by operation as IEEE has it, so that the bits are always
     the same."""
     options = {"num_warps": num_warps, "enable_fp_fusion": False}

@@ -1,4 +1,5 @@
-"""The Triton kernels of `adan.kernels.gpu`: `prepare`, one lane a tensor, then `update`, one program a chunk.
+"""The Triton kernels of `adan.kernels.gpu`: `prepare`, one lane a tensor, then `update`, one program a chunk; and of
+`adan.kernels.gpu_squares`: `squares`, one program a chunk, then `total`, one program.
 
 The arithmetic is that of adan/update.py, element by element, in IEEE operations: square root and division round to
 nearest, and the launcher forbids fused multiply-adds. Every element is read and written once. Nothing that changes
@@ -10,6 +11,7 @@ Arrays on the device, a column a tensor:
     table         int64            rows: addresses of the tensors, elements, first chunk, number in the optimizer
     coefficients  fp32 or fp64     rows: see the names below
     flags         int32            rows: what to do with the tensor, and its stream of random bits
+    gradients     int64            rows: addresses of tensors of one type, elements, first chunk
 
 Imports triton; compiles nothing by itself.
 """
@@ -32,6 +34,11 @@ ELEMENTS = tl.constexpr(7)
 FIRST_CHUNK = tl.constexpr(8)
 NUMBER = tl.constexpr(9)
 TABLE_ROWS = 10
+
+# Rows of the gradients.
+ADDRESS = tl.constexpr(0)
+LENGTH = tl.constexpr(1)
+BEGUN = tl.constexpr(2)
 
 # Rows of the coefficients. REST is 1 - beta, MOVE the learning rate over a bias correction, SHRINK what the parameter
 # loses to weight decay: added up apart from 1, a small one keeps its digits.
@@ -118,7 +125,7 @@ def _rounded(value, TYPE: tl.constexpr, STOCHASTIC: tl.constexpr, random):
         return value.to(TYPE)
 
 
-@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["lr_tensor", "scale", "found_inf"])
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["lr_tensor", "scale", "squares", "found_inf"])
 def prepare(
     table,
     coefficients,
@@ -135,13 +142,17 @@ def prepare(
     eps: tl.float64,
     weight_decay: tl.float64,
     scale,
+    squares,
+    max_grad_norm: tl.float64,
     found_inf,
     NO_PROX: tl.constexpr,
     LANES: tl.constexpr,
 ):
     """Count the steps of `count` tensors and write their coefficients and flags; nothing if `found_inf` is not 0.
 
-    `lr_tensor`, `scale` and `found_inf` point to one number each, or are None.
+    `lr_tensor`, `scale`, `squares` and `found_inf` point to one number each, or are None. Gradients count `scale`
+    times, and with `squares`, the sum of the squares of all as they are, at most so much that their norm is
+    `max_grad_norm`.
     """
     tensor = tl.program_id(0) * LANES + tl.arange(0, LANES)
     exists = tensor < count
@@ -163,6 +174,9 @@ def prepare(
     steps = step.to(tl.float64)
     rate = one * lr if lr_tensor is None else one * tl.load(lr_tensor).to(tl.float64)
     factor = one if scale is None else one * tl.load(scale).to(tl.float64)
+    if squares is not None:
+        clip = max_grad_norm / (tl.sqrt(one * tl.load(squares)) * factor + eps)
+        factor *= tl.where(clip > 1.0, 1.0, clip)  # so that a norm that is NaN makes everything NaN
     decay = rate * weight_decay
     TYPE: tl.constexpr = coefficients.dtype.element_ty
     row = coefficients + tensor
@@ -251,6 +265,19 @@ def _update_block(
     _store_state(pre_grads + offsets, _rounded(g, STATE, False, 0), mask)
 
 
+@triton.jit
+def _tensor_of(chunk, first_chunks, count):
+    """The last tensor that begins at or before this chunk: empty ones have none."""
+    tensor = 0
+    above = count
+    while above - tensor > 1:
+        middle = (tensor + above) // 2
+        begun = tl.load(first_chunks + middle) <= chunk
+        tensor = tl.where(begun, middle, tensor)
+        above = tl.where(begun, above, middle)
+    return tensor
+
+
 @triton.jit(do_not_specialize=["count"])
 def update(
     table,
@@ -266,14 +293,7 @@ def update(
 ):
     """Step one chunk of BLOCKS * BLOCK elements of one tensor: that of the program's number among the chunks of all."""
     chunk = tl.program_id(0)
-    tensor = 0
-    above = count
-    while above - tensor > 1:  # the last tensor that begins at or before this chunk: empty ones have none
-        middle = (tensor + above) // 2
-        begun = tl.load(table + FIRST_CHUNK * count + middle) <= chunk
-        tensor = tl.where(begun, middle, tensor)
-        above = tl.where(begun, above, middle)
-
+    tensor = _tensor_of(chunk, table + FIRST_CHUNK * count, count)
     action = tl.load(flags + ACTION * count + tensor)
     if action == SKIP:
         return
@@ -324,3 +344,46 @@ def update(
     for block in range(0, tl.cdiv(end - begin, TAIL)):
         start = begin + block * TAIL
         _update_block(bases, averaging, moving, start, elements, action == FIRST_STEP, stream, STOCHASTIC, TAIL, False)
+
+
+@triton.jit
+def _square(value):
+    if value.dtype == tl.float64:
+        return value * value
+    else:
+        exact = value.to(tl.float32).to(tl.float64)
+        return exact * exact
+
+
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["sums"])
+def squares(gradients, sums, count, TYPE: tl.constexpr, BLOCK: tl.constexpr, BLOCKS: tl.constexpr, TAIL: tl.constexpr):
+    """Sum the squares of one chunk of BLOCKS * BLOCK elements of one tensor into the chunk's place of `sums` (fp64)."""
+    # Backwards: what is read last may still be in the cache when `update` begins with it.
+    chunk = tl.num_programs(0) - 1 - tl.program_id(0)
+    tensor = _tensor_of(chunk, gradients + BEGUN * count, count)
+    address = tl.load(gradients + ADDRESS * count + tensor)
+    length = tl.load(gradients + LENGTH * count + tensor)
+    values = address.to(tl.pointer_type(TYPE))
+    begin = (chunk - tl.load(gradients + BEGUN * count + tensor)) * (BLOCK * BLOCKS)
+    end = tl.minimum(begin + BLOCK * BLOCKS, length)
+    whole = tl.where((address & 15) == 0, (end - begin) // BLOCK, 0)
+    of_blocks = tl.zeros((BLOCK,), tl.float64)
+    for block in range(0, whole):
+        start = tl.multiple_of(values + begin + block * BLOCK, 16)
+        of_blocks += _square(tl.load(start + tl.arange(0, BLOCK)))
+    begin += whole * BLOCK
+    of_tail = tl.zeros((TAIL,), tl.float64)
+    for block in range(0, tl.cdiv(end - begin, TAIL)):
+        places = begin + block * TAIL + tl.arange(0, TAIL)
+        of_tail += _square(tl.load(values + places, mask=places < end, other=0.0))
+    tl.store(sums + chunk, tl.sum(of_blocks) + tl.sum(of_tail))
+
+
+@triton.jit(do_not_specialize=["count"])
+def total(sums, out, count, BLOCK: tl.constexpr):
+    """Sum `count` numbers into one, always in the same order."""
+    lanes = tl.zeros((BLOCK,), tl.float64)
+    for first in range(0, count, BLOCK):
+        places = first + tl.arange(0, BLOCK)
+        lanes += tl.load(sums + places, mask=places < count, other=0.0)
+    tl.store(out, tl.sum(lanes))

@@ -36,10 +36,11 @@ class OptimizerInfo:
     for one tensor whose states are not of its own shape; `states` is then that of a 1024 x 1024 matrix.
 
     `elementwise` tells whether a number's update depends on that number's own parameter, gradients and states alone,
-    so that parts of a tensor may be stepped apart (with clipping by norm off). `capturable` tells whether what is built
-    at the defaults takes torch's argument of that name: with it, and the rate in a tensor, a step reads no number on
-    the host and can be captured in a CUDA graph. `differences` says how what runs differs from the paper, which
-    defaults are neither the paper's nor the library's, and why.
+    so that parts of a tensor may be stepped apart (with clipping by norm off). `capturable` tells whether a step on a
+    GPU can be captured in a CUDA graph and replayed with other rates, once the rate is an fp32 tensor there and the
+    groups' `capturable`, where they have it, is true: it then reads no number on the host, its count of steps included.
+    `uncapturable(settings)`, where given, tells hyper-parameters with which it cannot. `differences` says how what runs
+    differs from the paper, which defaults are neither the paper's nor the library's, and why.
     """
 
     name: str
@@ -53,6 +54,7 @@ class OptimizerInfo:
     count_floats: Callable[[Settings, Shape, str], int] | None = None
     elementwise: bool = False
     capturable: bool = False
+    uncapturable: Callable[[Settings], bool] | None = None
 
     @property
     def version(self) -> str:
@@ -79,6 +81,11 @@ class OptimizerInfo:
         if self.count_floats is not None:
             return self.floats(settings, MATRIX) / math.prod(MATRIX)
         return self.count_states({**self.defaults, **settings}) if self.count_states else self.states
+
+    def captures(self, settings: Settings) -> bool:
+        """Whether a step with these hyper-parameters can be captured (absent ones at their defaults)."""
+        excluded = self.uncapturable is not None and self.uncapturable({**self.defaults, **settings})
+        return self.capturable and not excluded
 
     def floats(self, settings: Settings, shape: Shape, name: str = "") -> int:
         """Floats of state for one parameter of this shape; some optimizers (Muon) go by its name, too."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 
@@ -14,10 +15,11 @@ class Fromage(Optimizer):
     """theta = (theta - lr |theta| / |g| g) / sqrt(1 + lr^2) for each tensor; where theta or g is zero, g takes the
     place of the scaled gradient. The norms are Frobenius's.
 
-    Weight decay, which the paper does not have, is added to the gradient. No state.
+    Weight decay, which the paper does not have, is added to the gradient. No state. With the rate in a tensor on the
+    device a step can be captured in a CUDA graph.
     """
 
-    def __init__(self, params: ParamsT, lr: float = 0.01, weight_decay: float = 0.0) -> None:
+    def __init__(self, params: ParamsT, lr: float | Tensor = 0.01, weight_decay: float = 0.0) -> None:
         for name, value in (("lr", lr), ("weight_decay", weight_decay)):
             if not 0.0 <= value < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, not {value}")
@@ -37,6 +39,7 @@ class Fromage(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             lr = group["lr"]
+            shrink = (1 + lr.double() ** 2).sqrt() if isinstance(lr, Tensor) else math.sqrt(1 + lr**2)
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -47,5 +50,5 @@ class Fromage(Optimizer):
                 scale = torch.where(
                     ratio.isfinite() & (ratio > 0), ratio, 1.0
                 )  # asked on the device: the host never waits
-                parameter.sub_(grad * (lr * scale)).div_(math.sqrt(1 + lr**2))
+                parameter.sub_(grad * (lr * scale)).div_(shrink)
         return loss

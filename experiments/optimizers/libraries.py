@@ -32,7 +32,7 @@ def adan(groups: Groups, *, state_dtype: str, **settings: Any) -> Optimizer:
 def adamw(groups: Groups, **settings: Any) -> Optimizer:
     from torch.optim import AdamW
 
-    from experiments.optimizers.fused_on_cpu import in_one_pass
+    from experiments.optimizers.fused import in_one_pass
 
     return in_one_pass(AdamW, groups, settings)
 
@@ -40,7 +40,7 @@ def adamw(groups: Groups, **settings: Any) -> Optimizer:
 def adam(groups: Groups, **settings: Any) -> Optimizer:
     from torch.optim import Adam
 
-    from experiments.optimizers.fused_on_cpu import in_one_pass
+    from experiments.optimizers.fused import in_one_pass
 
     return in_one_pass(Adam, groups, settings)
 
@@ -49,8 +49,10 @@ def sgd(groups: Groups, *, asgd_after: int, asgd_metric: str, asgd_average: bool
     """torch's; with `asgd_after`, one that switches to averaged SGD."""
     from torch.optim import SGD
 
+    from experiments.optimizers.fused import in_one_pass_on_gpu
+
     if not asgd_after:
-        return SGD(groups, **settings)
+        return in_one_pass_on_gpu(SGD, groups, settings)
     from experiments.optimizers.sgd_then_asgd import SGDThenASGD
 
     return SGDThenASGD(groups, metric=asgd_metric, patience=asgd_after, evaluate_average=asgd_average, **settings)
@@ -137,13 +139,17 @@ def amsgrad(groups: Groups, *, bias_correction: bool, **settings: Any) -> Optimi
         return padam(groups, partial=0.5, bias_correction=False, **settings)
     from torch.optim import Adam
 
-    return Adam(groups, amsgrad=True, **settings)
+    from experiments.optimizers.fused import in_one_pass_on_gpu
+
+    return in_one_pass_on_gpu(Adam, groups, {"amsgrad": True, **settings})
 
 
 def amsgradw(groups: Groups, **settings: Any) -> Optimizer:
     from torch.optim import AdamW
 
-    return AdamW(groups, amsgrad=True, **settings)
+    from experiments.optimizers.fused import in_one_pass_on_gpu
+
+    return in_one_pass_on_gpu(AdamW, groups, {"amsgrad": True, **settings})
 
 
 def nadamw(groups: Groups, **settings: Any) -> Optimizer:
@@ -180,7 +186,10 @@ def fromage(groups: Groups, **settings: Any) -> Optimizer:
 def lars(groups: Groups, **settings: Any) -> Optimizer:
     from timm.optim.lars import Lars
 
-    return Lars(groups, **settings)
+    from experiments.optimizers.fused import all_on
+
+    # With the rate in a tensor, timm would step tensor by tensor and read it on the host.
+    return Lars(groups, foreach=True if all_on("cuda", groups) else None, **settings)
 
 
 def lion(groups: Groups, **settings: Any) -> Optimizer:

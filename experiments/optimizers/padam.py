@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
+
+from experiments.optimizers.step_counts import count_steps, for_each
 
 
 class Padam(Optimizer):
@@ -16,6 +20,8 @@ class Padam(Optimizer):
     `partial` is the paper's p in (0, 1/2]: 1/2 is AMSGrad without bias correction. `eps` and, if asked for,
     `bias_correction` (the step times sqrt(1 - beta2^t) / (1 - beta1^t)) are those of the authors' code
     (github.com/uclaml/Padam). Weight decay is added to the gradient. Three floats of state per parameter.
+    `capturable` keeps counts of steps on the device: then, with the rate in a tensor there, a step can be captured in a
+    CUDA graph.
     """
 
     def __init__(
@@ -27,6 +33,7 @@ class Padam(Optimizer):
         weight_decay: float = 0.0,
         partial: float = 0.125,
         bias_correction: bool = False,
+        capturable: bool = False,
     ) -> None:
         for name, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
             if not 0.0 <= value < math.inf:
@@ -42,8 +49,14 @@ class Padam(Optimizer):
             "weight_decay": weight_decay,
             "partial": partial,
             "bias_correction": bias_correction,
+            "capturable": capturable,
         }
         super().__init__(params, defaults)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("capturable", False)
 
     @property
     def implementation(self) -> str:
@@ -59,15 +72,15 @@ class Padam(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             beta1, beta2 = group["betas"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            states = [self.state[parameter] for parameter in parameters]
+            for state, parameter in zip(states, parameters, strict=True):
                 if not state:
-                    state["step"] = 0
                     for name in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"):
                         state[name] = torch.zeros_like(parameter)
-                state["step"] += 1
+            counts = count_steps(states, parameters, group["capturable"]) if parameters else []
+            corrections = for_each(partial(_correction, betas=group["betas"]), counts)
+            for parameter, state, (correction,) in zip(parameters, states, corrections, strict=True):
                 grad = parameter.grad
                 if group["weight_decay"] != 0:
                     grad = grad.add(parameter, alpha=group["weight_decay"])
@@ -75,8 +88,16 @@ class Padam(Optimizer):
                 exp_avg_sq = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
                 maximum = torch.maximum(state["max_exp_avg_sq"], exp_avg_sq, out=state["max_exp_avg_sq"])
                 denominator = maximum.sqrt().add_(group["eps"]).pow_(2 * group["partial"])
-                step_size = float(group["lr"])
-                if group["bias_correction"]:
-                    step_size *= math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
-                parameter.addcdiv_(exp_avg, denominator, value=-step_size)
+                step_size = group["lr"] * correction if group["bias_correction"] else group["lr"]
+                if isinstance(step_size, Tensor):
+                    parameter.sub_(exp_avg / denominator * step_size)
+                else:
+                    parameter.addcdiv_(exp_avg, denominator, value=-step_size)
         return loss
+
+
+def _correction(step: Any, betas: tuple[float, float]) -> tuple[Any]:
+    """What corrects the biases of both moments at `step`, counted from 1."""
+    beta1, beta2 = betas
+    square = 1 - beta2**step
+    return ((square.sqrt() if isinstance(square, Tensor) else math.sqrt(square)) / (1 - beta1**step),)

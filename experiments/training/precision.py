@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
+from experiments.training.scaling import ScalerOnDevice
+
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -28,5 +30,7 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager:
 
 
 def gradient_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
-    """Loss scaling, active only for fp16. A step that it skips changes no optimizer state."""
-    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+    """Loss scaling, active only for fp16. A step that it skips changes no optimizer state; on a GPU it waits for nobody
+    to skip one, where it can."""
+    kind = ScalerOnDevice if device.type == "cuda" else torch.amp.GradScaler
+    return kind(device.type, enabled=precision == "fp16")

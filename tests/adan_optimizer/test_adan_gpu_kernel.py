@@ -5,13 +5,12 @@ import re
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import gpu_kernel_checks as checks
 import pytest
 import torch
-from gpu_kernel_checks import HYPER, assert_same_bits, contents, make_slots, set_gradients
+from gpu_kernel_checks import HYPER, ON_GPU, assert_same_bits, contents, make_slots, set_gradients
+from gpu_kernel_code import CAPABILITIES, compiled, variant
 
 from adan.kernels import gpu
 from adan.kernels.compilation import KernelUnavailable
@@ -20,25 +19,6 @@ from adan.kernels.gpu import Launch, Launcher, prepare_arguments, unavailable
 triton = pytest.importorskip("triton", reason="Triton is not installed: it comes with torch's builds for CUDA")
 
 FP32, FP64, BF16, FP16 = torch.float32, torch.float64, torch.bfloat16, torch.float16
-ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-CAPABILITIES = pytest.mark.parametrize("capability", [80, 90])
-
-
-@pytest.fixture(scope="module")
-def interpreter():
-    """One process in which Triton interprets: it decides at import, so this process could do nothing else then."""
-    checks.require_interpreter()
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=checks.interpret) as pool:
-        yield pool
-
-
-@pytest.fixture(params=["interpreted", pytest.param("cuda", marks=ON_GPU)])
-def passes(request):
-    """Runs a check with its arguments on a device; AssertionError where it fails."""
-    if request.param == "cuda":
-        return lambda check, *arguments: check("cuda", *arguments)
-    pool = request.getfixturevalue("interpreter")
-    return lambda check, *arguments: pool.submit(check, "cpu", *arguments).result(timeout=300)
 
 
 @pytest.mark.parametrize("no_prox", [False, True], ids=["prox", "no_prox"])
@@ -102,26 +82,10 @@ def test_that(passes, check):
 
 def launches(param=FP32, state=FP32, stochastic=False, sizes=(100, 7), **changes):
     hyper = {name: HYPER[name] for name in ("lr", "betas", "eps", "weight_decay")}
-    given = hyper | {"scale": None, "found_inf": None, "no_prox": False} | changes
+    given = hyper | {"scale": None, "squares": None, "max_grad_norm": 0.0, "found_inf": None, "no_prox": False}
+    given = given | changes
     arguments = prepare_arguments(**given, device=torch.device("cpu"))
     return Launcher().launches(make_slots("cpu", sizes, param, state), arguments, stochastic)
-
-
-def compiled(launch, capability, directory, monkeypatch):
-    """The kernel as compiled for an NVIDIA GPU of `capability` (90 for 9.0), with the options of the launch."""
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(directory))
-    signature, constants, attributes = {}, {}, {}
-    names = {torch.int64: "*i64", torch.int32: "*i32", FP32: "*fp32", FP64: "*fp64"}
-    for place, (parameter, value) in enumerate(zip(launch.kernel.params, launch.arguments, strict=True)):
-        if parameter.is_constexpr or value is None:
-            signature[parameter.name], constants[parameter.name] = "constexpr", value
-        elif isinstance(value, torch.Tensor):
-            signature[parameter.name], attributes[place,] = names[value.dtype], [["tt.divisibility", 16]]
-        else:
-            signature[parameter.name] = "fp64" if isinstance(value, float) else "i32"
-    source = triton.compiler.ASTSource(launch.kernel, signature, constants, attributes)
-    target = triton.backends.compiler.GPUTarget("cuda", capability, 32)
-    return triton.compile(source, target=target, options=launch.options)
 
 
 @CAPABILITIES
@@ -158,16 +122,11 @@ def test_generated_code_moves_each_tensor_once_in_the_widest_words(
 @pytest.mark.parametrize("with_tensors", [False, True])
 def test_first_kernel_compiles_with_and_without_tensor_arguments(tmp_path, monkeypatch, capability, with_tensors):
     one = torch.tensor(1.0)
-    prepare, _ = launches(**{"lr": one, "scale": one, "found_inf": one} if with_tensors else {})
+    squares = torch.tensor(1.0, dtype=FP64)
+    tensors = {"lr": one, "scale": one, "squares": squares, "found_inf": one} if with_tensors else {}
+    prepare, _ = launches(**tensors)
     ptx = compiled(prepare, capability, tmp_path, monkeypatch).asm["ptx"]
     assert "div.rn.f64" in ptx
-
-
-def variant(launch):
-    """The types of the arguments, and what Triton compiles in about them."""
-    backend = triton.compiler.make_backend(triton.backends.compiler.GPUTarget("cuda", 90, 32))
-    bind = triton.runtime.jit.create_function_from_signature(launch.kernel.signature, launch.kernel.params, backend)
-    return bind(*launch.arguments, **launch.options)[1]
 
 
 def test_no_number_is_compiled_in():
@@ -180,6 +139,7 @@ def test_no_number_is_compiled_in():
         {"betas": (0.0, 0.5, 0.9)},
         {"eps": 0},
         {"weight_decay": 16},
+        {"max_grad_norm": 1},
         {"sizes": (5,)},
         {"sizes": (5,) * 16},
     ):
@@ -191,7 +151,7 @@ def test_numbers_reach_the_device_in_double_precision():
     types = [
         kind for (kind, *_), value in zip(variant(prepare), prepare.arguments, strict=True) if type(value) is float
     ]
-    assert types == ["fp64"] * 9
+    assert types == ["fp64"] * 10
 
 
 # What the launcher promises.

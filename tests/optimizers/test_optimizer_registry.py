@@ -1,7 +1,6 @@
 """Names, facts, hyper-parameter keys, plug-ins, and what the record is told."""
 
 import hashlib
-import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -44,13 +43,6 @@ def test_names_and_facts_need_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CONFIGS.parents[1])
     assert done.returncode == 0, done.stderr
     assert set(BUILT_IN) <= set(done.stdout.split())
-
-
-@pytest.mark.parametrize("name", BUILT_IN)
-def test_the_registry_says_which_classes_take_capturable(name):
-    optimizer = optimizers.build({"name": name, "lr": 0.01}, model())
-    arguments = inspect.signature(type(optimizer).__init__).parameters
-    assert optimizers.info(name).capturable == ("capturable" in arguments)
 
 
 def test_every_file_of_an_optimizer_has_its_entry_in_the_catalogue():

@@ -43,6 +43,7 @@ ENTRIES = [
         library="experiments",
         states=3,
         elementwise=True,
+        capturable=True,
         paper="Chen et al., arXiv 1806.06763, Algorithm 1",
         defaults=defaults_of("padam"),
         build=libraries.padam,
