@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from experiments import data, models
 from experiments.data.augmentation import EvaluationTransform, TrainTransform
-from experiments.data.batch_augmentation import BatchAugmentation, Normalise, mixes
+from experiments.data.batch_augmentation import BatchAugmentation, Normalise
+from experiments.data.device_batches import DeviceBatches, Keys
 from experiments.data.device_images import AugmentedDeviceImages, DeviceImages
 from experiments.data.readable import require_readable
 from experiments.data.reading import EvaluationReader, Reader, Stream, TrainReader, read_ahead
 from experiments.data.streams import derive, reseed
 from experiments.data.updates import UpdateSamples
+from experiments.schema.batches import unit
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError
@@ -71,7 +73,7 @@ class ImageClassification:
             micro_batch=part.micro_batch,
             rank=part.rank,
             world_size=part.world_size,
-            paired=mixes(config.augmentation),
+            paired=unit(config) > 1,
         )
         for update in (1, self.updates_per_epoch):
             self.samples.shares(update)
@@ -82,6 +84,7 @@ class ImageClassification:
         self.module: nn.Module = models.build(config.model, config.data).to(part.device)
         self.augment = BatchAugmentation(config.augmentation, config.data, config.loss.label_smoothing, config.seed)
         self.normalise = Normalise(config.data)
+        self.device_batches = self._device_batches()
         train_reader, self.evaluation_reader = self._readers()
         self.augmented_reader = self._augmented_reader()
         self.answers = torch.zeros(4, dtype=torch.float64, device=part.device)  # sums of an evaluation
@@ -97,17 +100,28 @@ class ImageClassification:
         """Samples of the whole update: the global batch, or what is left of the epoch."""
         return self.samples.count(update)
 
-    def micro_batches(self, update: int) -> Iterator[Batch]:
-        """This rank's micro-batches of `update`."""
+    def micro_batches(self, update: int) -> Iterator[Batch | Keys]:
+        """This rank's micro-batches of `update`, or what `loss` makes them from on the device."""
+        if self.device_batches is not None:
+            yield from self.device_batches.update(self.samples, update)
+            return
         shares, requests = self.samples.shares(update), self.samples.requests(update)
         for shares_of_one, request, read in zip(shares, requests, self.stream.update(update), strict=True):
             pixels, labels = (tensor.to(self.part.device, non_blocking=True) for tensor in read)
             images, targets = self.augment(pixels, labels, request, update, shares_of_one)
             yield Batch(self._as_input(images), self._as_input(targets))
 
-    def loss(self, module: nn.Module, batch: Batch) -> Loss:
+    def loss(self, module: nn.Module, batch: Batch | Keys) -> Loss:
         """Sum over samples of the configured loss, computed in at least float32."""
+        if isinstance(batch, Keys):
+            batch = self.made(batch)
         return Loss(self.criterion(at_least_float32(module(batch.images)), batch.targets))
+
+    def made(self, keys: Keys) -> Batch:
+        """The micro-batch of `keys`, of a run whose images lie on the device."""
+        assert self.device_batches is not None
+        images, targets = self.device_batches.made(keys)
+        return Batch(self._as_input(images), self._as_input(targets))
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module) -> dict[str, float]:
@@ -155,15 +169,20 @@ class ImageClassification:
     def _readers(self) -> tuple[Reader, Reader]:
         """What answers requests for training and for held-out samples: see `reading` and `device_images`."""
         config, train, test, device = self.config, self.data.train, self.data.test, self.part.device
-        if self.batched:
-            return (
-                AugmentedDeviceImages(train, config.augmentation, config.data, config.seed, device),
-                DeviceImages(test, config.data, device),
-            )
+        if self.device_batches is not None:
+            return self.device_batches.images, DeviceImages(test, config.data, device)
         return (
             TrainReader(train, TrainTransform(config.augmentation, config.data), config.seed),
             EvaluationReader(test, EvaluationTransform(config.evaluation, config.data)),
         )
+
+    def _device_batches(self) -> DeviceBatches | None:
+        """What makes micro-batches on the device, where images lie there."""
+        if not self.batched:
+            return None
+        config = self.config
+        smoothing, device = config.loss.label_smoothing, self.part.device
+        return DeviceBatches(self.data.train, config.augmentation, config.data, smoothing, config.seed, device)
 
     def _augmented_reader(self) -> AugmentedDeviceImages | None:
         """What answers requests for augmented held-out samples, where they are asked for."""

@@ -77,7 +77,7 @@ def _check_room(config: RunConfig) -> None:
             raise UserError(
                 f"{key}={value} ({origin(config, key)}): images are {side} x {side} pixels; did you mean {most}?"
             )
-    size = config.data.train_size * config.data.channels * (side + 2 * augmentation.padding) ** 2
+    size = _padded(config, config.data.train_size)
     if size > MOST_ON_DEVICE:
         key = "augmentation.pipeline"
         raise UserError(
@@ -85,6 +85,20 @@ def _check_room(config: RunConfig) -> None:
             f"{config.data.name} are {size / 2**30:.1f} GiB, more than {MOST_ON_DEVICE / 2**30:.0f}; did you mean "
             "images?"
         )
+
+
+def memory(config: RunConfig) -> dict[str, int]:
+    """Bytes of the images that lie on the device; labels are a trifle beside them."""
+    if config.augmentation.pipeline != "batched":
+        return {}
+    held_out = config.data.test_size * config.data.channels * config.data.image_size**2
+    padded = _padded(config, config.data.test_size) if config.evaluation.augmented_copies else 0
+    return {"images": _padded(config, config.data.train_size) + held_out + padded}
+
+
+def _padded(config: RunConfig, images: int) -> int:
+    """Bytes of so many images with their padding."""
+    return images * config.data.channels * (config.data.image_size + 2 * config.augmentation.padding) ** 2
 
 
 INFO = TaskInfo(
@@ -133,4 +147,5 @@ INFO = TaskInfo(
     samples_per_epoch=samples_per_epoch,
     sample="images",
     replayable=True,
+    memory=memory,
 )
