@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SOURCES = {
     "imagenet": ("imagenet", "load"),
     "cifar10": ("cifar10", "load"),
+    "cifar100": ("cifar100", "load"),
     "mnist": ("packaged", "mnist"),
     "digits": ("packaged", "digits"),
 }
