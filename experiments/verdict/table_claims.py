@@ -63,7 +63,7 @@ def _judge(table: Table, claim: TableClaim, records: Sequence[dict[str, Any]]) -
     level = corrected_level(len(cells))
     values = [[_values(table, cell, records) for cell in pair] for pair in cells]
     ended = [all(len(side) == len(table.seeds) > 0 for side in sides) for sides in values]
-    compared = [compare(*sides, level) if done else None for sides, done in zip(values, ended, strict=True)]
+    compared = [compare(one, other, level) if done else None for (one, other), done in zip(values, ended, strict=True)]
     pairs = []
     for pair, sides, found, (kind, adjusted) in zip(cells, values, compared, judge_games(compared), strict=True):
         if found is None:
