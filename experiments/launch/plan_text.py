@@ -75,6 +75,9 @@ def _cost(plan: Plan) -> dict[str, str]:
     memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
     split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
     source = f"{config.data.train_size:,} {task.sample} to train on, {config.data.test_size:,} to test on"
+    if config.data.validation_fraction:
+        held_out = f"{config.data.validation_size:,} more of the training set to validate on, none to test on"
+        source = f"{config.data.trained_size:,} {task.sample} to train on, {held_out}"
     if config.data.vocabulary:
         sizes = (config.data.train_size, config.data.valid_size, config.data.test_size)
         source = "{:,} tokens to train on, {:,} to validate, {:,} to test on; {:,} words".format(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report import latex, markdown, search_page, study, table_csv
+from experiments.report import latex, markdown, search_page, study, table_claims, table_csv
 from experiments.report.collect import (
     MINI,
     PAPER,
@@ -29,6 +29,7 @@ from experiments.schema.tables import Table, load_table, table_names
 from experiments.verdict.claims import judge_study
 from experiments.verdict.judge import EARLY_LOOK, KINDS, NOT_RUN
 from experiments.verdict.reported import Reported, load_disagreements, load_reported
+from experiments.verdict.table_claims import judge_claims
 
 LEGEND = (
     "`reported` is the paper's number, `ours` the mean of our runs with its 95 % interval, `difference` is ours - "
@@ -64,7 +65,8 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
         filled.append((table, by_scale))
         if not names or name in names:
             of_rows = averages(table, by_scale[PAPER], numbers)
-            written += _write(folder, table, by_scale, of_rows, beside_the_authors(table, known))
+            claims = table_claims.section(table, judge_claims(table, known))
+            written += _write(folder, table, by_scale, of_rows, beside_the_authors(table, known), claims)
     for name in studies:
         if name in names or (not names and not study.skipped(name)):
             written += study.make_study(name, known)
@@ -81,10 +83,11 @@ def _write(
     by_scale: dict[str, list[Result]],
     of_rows: Sequence[Average],
     curves: Sequence[str],
+    claims: str,
 ) -> list[Path]:
     lines = [_average(table, average) for average in of_rows]
     texts = {
-        "md": _markdown(table, by_scale, lines, curves),
+        "md": _markdown(table, by_scale, lines, curves, claims),
         "tex": _latex(table, by_scale, lines),
         "csv": table_csv.long(table, [result for scale in SCALES for result in by_scale[scale]]),
     }
@@ -99,7 +102,9 @@ def _write_search(folder: Path, name: str, known: Sequence[dict[str, Any]]) -> P
     return path
 
 
-def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence[str], curves: Sequence[str]) -> str:
+def _markdown(
+    table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence[str], curves: Sequence[str], claims: str
+) -> str:
     doubtful = _doubtful(by_scale[PAPER])
     parts = [
         f"# {_title(table)}\n",
@@ -112,6 +117,8 @@ def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence
     verdicts = [_verdict_line(result) for result in by_scale[PAPER] if result.verdict.kind != NOT_RUN]
     if verdicts:
         parts += ["### Verdicts\n", markdown.bullets(verdicts)]
+    if claims:
+        parts.append(claims)
     if curves:
         parts += ["### Beside the authors' curves\n", markdown.bullets(curves)]
     if doubtful:
@@ -132,7 +139,7 @@ def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence
 
 def _expected(table: Table) -> str:
     """Say how a cell is judged, and how many verdicts of a whole table would be wrong by chance."""
-    cells = len(table.cells)
+    cells = sum(cell.reported is not None for cell in table.cells) or len(table.cells)
     seeds = f"{len(table.seeds)} planned seeds (fewer: an early look)" if table.seeds else "all its seeds"
     return (
         f"A cell is judged by {seeds}, by rules of which each errs in at most 5 % of the cells "

@@ -18,6 +18,7 @@ from experiments.schema.experiment_file import Experiment, choose, choose_budget
 from experiments.schema.layers import Layer, Stack
 from experiments.schema.sources import composed, read
 from experiments.schema.typed import Tree, expect_key, get, leaves, optimizer_value, put, show, to_config, words
+from experiments.schema.validation import validation_metrics
 
 COMMAND_LINE = "command line"
 KNOBS = ("recipe", "epochs", "updates", "batch_size", "lr_scaling")
@@ -72,6 +73,8 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     stack.add(Layer("composition", _identity(experiment, choices)))
     config = to_config(_entries(stack, hyper_parameters))
     config.batch_per_device = min(config.batch_per_device, config.global_batch_size)
+    if config.data.validation_fraction:
+        config.metrics = validation_metrics(config.metrics)
     config.provenance = dict(sorted(stack.provenance.items()))
     sections = (experiment.recipe, experiment.entry or {}, experiment.tree)
     config.disagreements = [text for section in sections for text in section.get("disagreements") or []]

@@ -26,6 +26,7 @@ from experiments.schema.batches import unit
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError
+from experiments.schema.validation import validation_name
 from experiments.tasks.batch_statistics import require_batch_statistics
 from experiments.tasks.loss_precision import at_least_float32
 from experiments.tasks.losses import loss_by_name
@@ -56,7 +57,7 @@ class ImageClassification:
         self.updates_per_epoch = updates_per_epoch(config)
         if self.updates_per_epoch < 1:
             raise UserError(
-                f"data.train_size={config.data.train_size} is less than one batch of {config.global_batch_size}"
+                f"{config.data.trained_size} training images are less than one batch of {config.global_batch_size}"
             )
         require_batch_statistics(config)
         self.batched = config.augmentation.pipeline == "batched"
@@ -64,7 +65,7 @@ class ImageClassification:
         self.criterion = loss_by_name(config.loss.name)
         self.samples = UpdateSamples(
             seed=config.seed,
-            size=config.data.train_size,
+            size=config.data.trained_size,
             samples=samples_per_epoch(config),
             repeats=config.augmentation.repeats,
             updates_per_epoch=self.updates_per_epoch,
@@ -127,7 +128,8 @@ class ImageClassification:
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Top-1 and top-5 accuracy in percent and mean cross-entropy on the held-out split, each image once; with
         `evaluation.augmented_copies` also the top-1 accuracy `augmented_top1` of the mean of the probabilities of an
-        image and its copies (fastai 0.7, courses/dl2 TTA: four copies).
+        image and its copies (fastai 0.7, courses/dl2 TTA: four copies). With `data.validation_fraction` all names begin
+        with `val_`: the held-out split is then part of the training set.
 
         Rank r takes images r, r + world_size, ... All ranks make the same number of forward passes, which
         sharded modules need: a rank that has run out repeats an image without counting it.
@@ -153,7 +155,11 @@ class ImageClassification:
         module.train(training)
         top1, top5, loss, augmented_top1 = (sums / size).tolist()
         metrics = {"top1": 100 * top1, "top5": 100 * top5, "eval_loss": loss}
-        return metrics if self.augmented_reader is None else {**metrics, "augmented_top1": 100 * augmented_top1}
+        if self.augmented_reader is not None:
+            metrics["augmented_top1"] = 100 * augmented_top1
+        if self.config.data.validation_fraction:
+            return {validation_name(name): value for name, value in metrics.items()}
+        return metrics
 
     def manifest(self) -> dict[str, Any]:
         """Identity of the data set."""

@@ -37,9 +37,9 @@ WITHOUT: dict[str, dict[str, tuple[Any, str]]] = {
 
 
 def samples_per_epoch(config: RunConfig) -> int:
-    """The size of the training set; with repeated augmentation rounded down to a multiple of 256, whatever the number
-    of repeats (`RepeatAugSampler` of timm, `selected_round`; sets smaller than that are taken whole)."""
-    size = config.data.train_size
+    """The images to train on; with repeated augmentation rounded down to a multiple of 256, whatever the number of
+    repeats (`RepeatAugSampler` of timm, `selected_round`; sets smaller than that are taken whole)."""
+    size = config.data.trained_size
     if config.augmentation.repeats and size >= REPEATED_AUGMENTATION_ROUND:
         return size // REPEATED_AUGMENTATION_ROUND * REPEATED_AUGMENTATION_ROUND
     return size
@@ -64,6 +64,12 @@ def check(config: RunConfig) -> None:
             )
     if pipeline == "batched":
         _check_room(config)
+    if config.data.validation_fraction and not config.data.validation_size:
+        key, least = "data.validation_fraction", 1 / config.data.train_size
+        raise UserError(
+            f"{key}={config.data.validation_fraction} ({origin(config, key)}): of {config.data.train_size} images that "
+            f"is none; did you mean {least:g}?"
+        )
 
 
 def _check_room(config: RunConfig) -> None:
@@ -111,7 +117,15 @@ INFO = TaskInfo(
         *("model.drop", "model.drop_path", "model.channels_last"),
         "optim.layer_decay",  # timm's models tell their layers
         *("evaluation.crop_pct", "evaluation.interpolation", "evaluation.augmented_copies"),
-        *("data.num_classes", "data.channels", "data.image_size", "data.mean", "data.std", "data.resize"),
+        *(
+            "data.validation_fraction",
+            "data.num_classes",
+            "data.channels",
+            "data.image_size",
+            "data.mean",
+            "data.std",
+            "data.resize",
+        ),
     ),
     choices={
         "distribute_batch_norm": ("reduce", "broadcast", "none"),
@@ -126,6 +140,7 @@ INFO = TaskInfo(
         "model.drop_path": (0.0, 1.0),
         "model.drop": (0.0, 1.0),
         "data.num_classes": (1, None),
+        "data.validation_fraction": (0.0, 0.9),
         "data.channels": (1, None),
         "data.image_size": (1, None),
         "augmentation.horizontal_flip": (0.0, 1.0),
