@@ -155,8 +155,8 @@ def _named(sections: Iterable[Tree]) -> Iterable[tuple[str, dict[str, str]]]:
 
 
 def variant_layers(experiment: Experiment, variant: str, stack: Stack) -> Iterable[Layer]:
-    """Layer 7: the factors of `variant` applied to the tree so far, the rate by its rule `lr_scaling`, then its
-    settings, the general ones first."""
+    """Layer 7: the factors of `variant` applied to the tree so far, the recipe's rate moved by the rule `lr_scaling`,
+    then its settings, the general ones first. A default rate belongs to no batch and stays."""
     variant_section(experiment, variant)
     in_recipe = (variant, "recipes", experiment.recipe_name)
     paths = [
@@ -172,10 +172,10 @@ def variant_layers(experiment: Experiment, variant: str, stack: Stack) -> Iterab
             factors |= _factors(part, f"{file}: {_dotted(path)}")
     ours = {"level": "ours", "source": f"{file}: {variant}"}
     yield Layer(f"{file}: {variant}.factors", shrunk(stack.tree, factors), ours)
-    if rule != "none":
-        rate, by = stack.tree["optim"]["lr"], factors["batch_size"]
+    rate, by = get(stack.tree, "optim.lr"), factors["batch_size"]
+    if experiment.entry is not None and (scaled := scaled_rate(rate, by, rule, of_rule)) != rate:
         why = {"level": "ours", "source": f"{of_rule}: the recipe's {rate:g} for {by} of its batch, by rule {rule}"}
-        yield Layer(f"{of_rule}.lr_scaling", {"optim": {"lr": scaled_rate(rate, by, rule, of_rule)}}, why)
+        yield Layer(f"{of_rule}.lr_scaling", {"optim": {"lr": scaled}}, why)
     for path in paths:
         yield from _by_file(experiment, (*path, "settings"), None, variant)
 
@@ -202,10 +202,13 @@ def shrunk(tree: Tree, by: dict[str, Fraction]) -> Tree:
 
 
 def scaled_rate(rate: float, by: float | Fraction, rule: str, origin: str) -> float:
-    """The learning rate for `by` times the batch. Raises UserError for a rule that does not exist."""
+    """The learning rate for `by` times the batch; what is no number stays, to be refused with its origin later.
+
+    Raises UserError for a rule that does not exist.
+    """
     if rule not in EXPONENTS:
         raise UserError(f"lr_scaling={show(rule)} ({origin}): no such rule{suggestion(rule, EXPONENTS)}")
-    return rate * float(by) ** EXPONENTS[rule]
+    return rate * float(by) ** EXPONENTS[rule] if isinstance(rate, int | float) else rate
 
 
 def _milestones(nominal: list[int], factor: Fraction, length: int) -> list[int]:
