@@ -19,6 +19,7 @@ from experiments.schema.budget import EPOCHS, UPDATES, budget_of
 from experiments.schema.check import OF_UNIT
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import NOT_IDENTITY
+from experiments.schema.experiment_file import read_experiment
 from experiments.schema.task_info import info, is_read
 from experiments.schema.typed import leaves, to_dict
 from experiments.schema.typed import show as shown
@@ -99,6 +100,7 @@ def _cost(plan: Plan) -> dict[str, str]:
             "updates": f"{plan.total_updates:,} ({_range(plan.epochs.updates)} an epoch)",
         }
     return {
+        **_scale(config),
         "parameters": f"{plan.n_parameters:,}{never}{layers}",
         **length,
         task.term: f"{plan.total_samples:,}",
@@ -111,6 +113,12 @@ def _cost(plan: Plan) -> dict[str, str]:
         "data": f"{config.data.name}, {source}",
         "digest": plan.as_dict()["config_digest"][:12],
     }
+
+
+def _scale(config: RunConfig) -> dict[str, str]:
+    """A line of what the scale made of the experiment, where it says so."""
+    reason = read_experiment(config.exp).get(config.scale, {}).get("reason")
+    return {f"{config.scale} scale": reason} if reason else {}
 
 
 def _of_layers(plan: Plan) -> str:
@@ -169,7 +177,8 @@ def _what_counts(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _many(console: Console, plans: Sequence[Plan]) -> None:
-    table = Table(title=f"{len(plans)} runs")
+    scales = " and ".join(dict.fromkeys(plan.config.scale for plan in plans))
+    table = Table(title=f"{len(plans)} runs, {scales} scale")
     for column in (
         "exp",
         "optim",

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.report.collect import PAPER, Result
+from experiments.report.collect import Result
+from experiments.schema.scales import PAPER
 from experiments.schema.tables import Cell, Table
 from experiments.verdict.judge import NOT_RUN
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.report import markdown
-from experiments.report.collect import SCALES
+from experiments.report.collect import scales
 from experiments.schema.compose import compose
 from experiments.schema.searches import Search, Settings
 from experiments.schema.typed import get, show, to_dict
@@ -27,7 +27,7 @@ def page(search: Search, records: Sequence[dict[str, Any]]) -> str:
             "these epochs chooses. That choice is ours and goes into the recipe by hand. At mini scale whole runs are "
             "compared, on other data: they choose nothing for the paper's.\n",
             markdown.bullets([f"{optim}: {_grid(grid)}" for optim, grid in search.grids.items()]),
-            *(_section(search, scale, records) for scale in SCALES),
+            *(_section(search, scale, records) for scale in scales(search.exps)),
         ]
     )
 
