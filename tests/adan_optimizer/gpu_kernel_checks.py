@@ -16,7 +16,7 @@ from experiments.conformance.reference import ReferenceAdan
 
 HYPER = {"lr": 0.01, "betas": (0.98, 0.92, 0.99), "eps": 1e-8, "weight_decay": 0.02, "no_prox": False}
 MOMENTS = ("exp_avg", "exp_avg_diff", "exp_avg_sq")
-ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+ON_GPU = pytest.mark.gpu
 # More than one program (4096 elements), one and a bit, whole blocks, tails alone, nothing.
 SIZES = (4096 + 1024 + 5, 2048, 1027, 0, 257, 1)
 

@@ -5,7 +5,7 @@ import torch
 
 from experiments import optimizers
 
-ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+ON_GPU = pytest.mark.gpu
 
 
 def words(optim):
