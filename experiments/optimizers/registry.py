@@ -36,6 +36,12 @@ def info(name: str) -> OptimizerInfo:
     return entry
 
 
+def captures(optim: Mapping[str, Any]) -> bool:
+    """Whether a step of a configuration's `optim` on a GPU can be captured in a CUDA graph."""
+    entry, settings, _ = resolve(optim)
+    return entry.captures(settings)
+
+
 def resolve(optim: Mapping[str, Any]) -> tuple[OptimizerInfo, dict[str, Any], dict[str, Any]]:
     """Split a configuration's `optim` into the facts, the complete hyper-parameters, and what makes parameter groups:
     `decay_bias_and_norm` and `layer_decay`."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from experiments import optimizers
+from experiments.optimizers.registry import captures
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
 from experiments.schema.task_info import info
@@ -29,7 +29,7 @@ def why_not(config: RunConfig, device: torch.device, world_size: int, runs: int)
         return "its players take turns"
     if not info(config.task).replayable:
         return f"{config.task} computes in shapes that depend on the data"
-    if not optimizers.info(name).capturable:
+    if not captures(config.optim):
         return f"optim={name} reads numbers on the host"
     if config.schedule.max_momentum is not None:
         return "its schedule moves momenta, which optimizers keep on the host"

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from experiments import optimizers
 from experiments.optimizers.on_device import keep_on_device, portable
+from experiments.optimizers.registry import captures
 from experiments.optimizers.schedules import momentum_of_update, rate_of_update
 from experiments.optimizers.stacked_runs import set_momenta, set_rates
 from experiments.schema.config import RunConfig
@@ -99,7 +100,7 @@ def players_of(task: Task, configs: Sequence[RunConfig], part: Part) -> tuple[di
             precision=config.precision,
             clip_grad_norm=config.clip_grad_norm,
         )
-        on_device = part.device.type == "cuda" and optimizers.info(own[name][0].optim["name"]).capturable
+        on_device = part.device.type == "cuda" and captures(own[name][0].optim)
         if on_device:
             keep_on_device(built[name])
         players[name] = Player(own[name], built[name], scaler, norms, step, on_device)
