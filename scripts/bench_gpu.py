@@ -51,7 +51,7 @@ LARGE_NOISE = (20_480, 256)
 DISTINCT = 64  # files of large noise; the others are links to them
 SMALL_IMAGES = (
     "augmentation.pipeline=batched augmentation.padding=4 augmentation.scale=[1,1] augmentation.ratio=[1,1] "
-    "augmentation.auto_augment=null augmentation.repeats=0"
+    "augmentation.auto_augment=null augmentation.random_erasing=0.0 augmentation.repeats=0"
 )
 VIT = (
     "exp=vit_small data=cifar10 data.image_size=32 batch_size=512 batch_per_device=512 model.arguments.img_size=32 "

@@ -14,6 +14,7 @@ import torch
 from experiments import tasks
 from experiments.record.run_directory import RunDirectory
 from experiments.schema.batches import micro_batch
+from experiments.schema.check import check
 from experiments.schema.compose import compose
 from experiments.training import capture
 from experiments.training.evaluation import evaluate
@@ -63,6 +64,7 @@ class TimedRun:
 def begun(overrides: list[str], device: torch.device, folder: Path) -> Iterator[TimedRun]:
     """A run of its own in `folder`, none of whose updates are performed yet. Raises UserError where it cannot be."""
     (config,) = compose([*overrides, *UPDATES_ALONE])
+    check(config)
     capture.require(config, device, world_size=1, runs=1)
     part = Part(micro_batch=micro_batch(config, 1), device=device)
     directory = RunDirectory.open_or_create(Path(mkdtemp(dir=folder)), config)
