@@ -50,9 +50,13 @@ def sum_of_squares(grads: Sequence[Tensor]) -> Tensor:
 
 
 class SumsOnGpus:
-    """Sums of squares by the GPU kernel, over all groups at once. What it cannot read `sum_of_squares` sums."""
+    """Sums of squares by the GPU kernel, over all groups at once. What it cannot read `sum_of_squares` sums.
 
-    def __init__(self) -> None:
+    What graphs need of it is put into `captured`.
+    """
+
+    def __init__(self, captured: list[Any]) -> None:
+        self._captured = captured
         self._kernels: dict[tuple[Any, torch.device], Any] = {}
         self._compiles = True
 
@@ -70,7 +74,7 @@ class SumsOnGpus:
             can = list(map(readable, grads))
             read, others = list(compress(grads, can)), list(compress(grads, map(not_, can)))
             try:
-                sums = [self._kernels.setdefault(key, SumOfSquares())(read)] if read else []
+                sums = [self._kernels.setdefault(key, SumOfSquares(self._captured))(read)] if read else []
                 return sums + ([sum_of_squares(others)] if others else [])
             except KernelUnavailable:  # which the step will say, or refuse
                 self._compiles = False

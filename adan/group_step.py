@@ -43,9 +43,11 @@ _choices = itemgetter("foreach", "fused", "capturable", "state_dtype", "state_ro
 
 
 class GroupStep:
-    """Steps the parameters of one group, the optimizer's `index`th, and keeps what can be kept between steps."""
+    """Steps the parameters of one group, the optimizer's `index`th, and keeps what can be kept between steps; for
+    `captured` see `Plan`."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, captured: list[Any]) -> None:
+        self._captured = captured
         self.slots = GroupSlots()
         self._where = f"param_groups[{index}]: "
         self._parts: list[_Part] = []
@@ -75,7 +77,7 @@ class GroupStep:
         made_for = (slots.version, *_choices(group))
         if made_for != self._made_for:
             self._refuse_states_of_another_type(group["state_dtype"])
-            self._parts = _parts(group, slots)
+            self._parts = _parts(group, slots, self._captured)
             self._made_for = made_for
         for part in self._parts:
             part.find(slots)
@@ -194,7 +196,7 @@ def _say(text: str) -> None:
     print(f"adan: {text}", file=sys.stderr)
 
 
-def _parts(group: dict[str, Any], slots: GroupSlots) -> list[_Part]:
+def _parts(group: dict[str, Any], slots: GroupSlots, captured: list[Any]) -> list[_Part]:
     small = _is_small(group)
     members: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
     for index, (param, slot) in enumerate(zip(slots.params, slots, strict=True)):
@@ -203,7 +205,7 @@ def _parts(group: dict[str, Any], slots: GroupSlots) -> list[_Part]:
         fused = implementation in (FUSED_CPU, FUSED_GPU)
         types = (slot.param.dtype, slot.exp_avg.dtype) if fused else ()
         members[implementation, slot.param.device, sharding(param), *types].append(index)
-    how = (group["state_rounding"] == "stochastic", bool(group["fused"] or group["capturable"]))
+    how = (group["state_rounding"] == "stochastic", bool(group["fused"] or group["capturable"]), captured)
     kinds: dict[str, type[_Part]] = {FUSED_CPU: _FusedCpu, FUSED_GPU: _FusedGpu}
     return [
         kinds.get(key[0], _Torch)(key[0], key[2], [slots[index] for index in indices], indices, *how)
@@ -222,6 +224,7 @@ class _Part(ABC):
         indices: list[int],
         stochastic: bool,
         insists: bool,
+        captured: list[Any],
     ) -> None:
         self.implementation = implementation
         self.sharding = sharding
@@ -229,6 +232,7 @@ class _Part(ABC):
         self._indices = indices
         self._stochastic = stochastic
         self._insists = insists
+        self._captured = captured
 
     def find(self, slots: GroupSlots) -> None:
         """Take this step's gradients."""
@@ -290,7 +294,7 @@ class _FusedGpu(_Part):
         super().__init__(*arguments)
         from adan.kernels.gpu import Launcher
 
-        self._launcher = Launcher()
+        self._launcher = Launcher(self._captured)
         self._compiles = True
         self._contiguous = False
 

@@ -91,6 +91,7 @@ class Adan(Optimizer):
         warn_of_paper_betas(defaults, stacklevel=2)
         self.norm_group = norm_group
         self._plan: Plan | None = None
+        self._captured: list[Any] = []  # what CUDA graphs of steps read, also of plans that have been replaced
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -116,6 +117,7 @@ class Adan(Optimizer):
         super().__setstate__(state)
         self.norm_group = getattr(self, "norm_group", None)
         self._plan = None
+        self._captured = getattr(self, "_captured", [])
         for group in (self.defaults, *self.param_groups):
             for key, value in LATER_OPTIONS.items():
                 group.setdefault(key, value)
@@ -184,7 +186,7 @@ class Adan(Optimizer):
     def _planned(self) -> Plan:
         """Return what is kept between steps, made anew where `param_groups` has been edited."""
         if self._plan is None or not self._plan.fits(self.param_groups):
-            self._plan = Plan(self.param_groups)
+            self._plan = Plan(self.param_groups, self._captured)
         return self._plan
 
     @torch.no_grad()

@@ -21,16 +21,17 @@ class Plan:
     """Steps of the groups in `param_groups`, in `pairs` of a group and its step.
 
     The lists are the user's, who may edit them in every way that torch allows; whoever steps asks first whether the
-    plan still `fits` them. The states in a step's slots are followed likewise, by `attach_gradients`.
+    plan still `fits` them. The states in a step's slots are followed likewise, by `attach_gradients`. What CUDA graphs
+    of its steps read is put into `captured`, to live as long as the optimizer.
     """
 
-    def __init__(self, param_groups: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, param_groups: Sequence[dict[str, Any]], captured: list[Any]) -> None:
         check_groups(param_groups)
-        self.pairs = [(group, GroupStep(index)) for index, group in enumerate(param_groups)]
+        self.pairs = [(group, GroupStep(index, captured)) for index, group in enumerate(param_groups)]
         self._listed = list(_listed(param_groups))
         self._states: list[Any] = [END]
         self._sharded_sum: ShardedSum | None = None
-        self._sums_on_gpus = SumsOnGpus()
+        self._sums_on_gpus = SumsOnGpus(captured)
 
     def fits(self, param_groups: Sequence[dict[str, Any]]) -> bool:
         """Whether groups and parameters are the objects of which the plan was made, in their order."""

@@ -29,7 +29,7 @@ from torchvision.transforms import Compose, RandomCrop, RandomHorizontalFlip
 
 from experiments.data.augmentation import TrainTransform
 from experiments.data.batch_augmentation import BatchAugmentation
-from experiments.data.device_images import AugmentedDeviceImages
+from experiments.data.device_batches import DeviceBatches, Keys
 from experiments.data.images import ArrayImages
 from experiments.data.reading import Reader, TrainReader
 from experiments.data.sampler import Share
@@ -69,16 +69,17 @@ def contenders(side: int, channels: int, padding: int) -> dict[str, Contender]:
     )
     padded, resized = AugmentationConfig(pipeline="batched", padding=padding), AugmentationConfig()
     readers: dict[str, Reader] = {
-        BATCHED: AugmentedDeviceImages(images, padded, data, 0, torch.device("cpu")),
         ONE_BY_ONE: TrainReader(images, TorchvisionTransform(padded, data), 0),
         RESIZED: TrainReader(images, TrainTransform(resized, data), 0),
     }
     augment = BatchAugmentation(padded, data, 0.0, 0)
+    batches = DeviceBatches(images, padded, data, 0.0, 0, torch.device("cpu"))
 
     def contender(read: Reader) -> Contender:
         return lambda keys: augment(*read(keys), keys, 1, [Share(0, np.arange(len(keys)))])[0]
 
-    return {name: contender(reader) for name, reader in readers.items()}
+    batched = {BATCHED: lambda keys: batches.made(Keys(torch.from_numpy(keys), None))[0]}
+    return batched | {name: contender(reader) for name, reader in readers.items()}
 
 
 def measure(found: dict[str, Contender], batch: int, rounds: int) -> dict[str, list[float]]:

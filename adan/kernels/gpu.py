@@ -11,7 +11,7 @@ the stream. A table is therefore used only on the stream on which it was made.
 *CUDA graphs*: step once before the capture, with the same kind of arguments: nothing can be compiled or loaded during
 it. A captured step uses the table of the step before where nothing has moved since. Otherwise (gradients in the
 graph's own memory) it gets one of its own, whose copy from pinned memory each replay repeats. Either lives as long as
-the launcher, so the optimizer must outlive the graph. A learning rate that is to change between replays must be a
+the optimizer, which must outlive the graph. A learning rate that is to change between replays must be a
 tensor on the device.
 
 Importing this module does not import triton. Compilation happens at the first step, takes a second or two, and is kept
@@ -29,6 +29,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, TypeVar
@@ -85,10 +86,14 @@ def unavailable(device: torch.device) -> str | None:
 
 
 class Launcher:
-    """Steps one parameter group on one device. Keeps tables on the device between steps: not to be pickled."""
+    """Steps one parameter group on one device. Keeps tables on the device between steps: not to be pickled.
 
-    def __init__(self) -> None:
-        self._tables: defaultdict[tuple[torch.dtype, torch.dtype], Kept[_Table]] = defaultdict(Kept)
+    Those that graphs use are put into `captured`, too, for whoever lives as long as they.
+    """
+
+    def __init__(self, captured: list[Any] | None = None) -> None:
+        kept: Callable[[], Kept[_Table]] = partial(Kept, [] if captured is None else captured)
+        self._tables: defaultdict[tuple[torch.dtype, torch.dtype], Kept[_Table]] = defaultdict(kept)
 
     def step(
         self,
@@ -156,12 +161,12 @@ class Launcher:
 
 
 class Kept(Generic[Table]):
-    """The last table of addresses, made anew where its contents are to be others, or the stream is another; and all
-    tables that graphs use."""
+    """The last table of addresses, made anew where its contents are to be others, or the stream is another. Tables that
+    graphs use are put into `captured`."""
 
-    def __init__(self) -> None:
+    def __init__(self, captured: list[Any]) -> None:
         self._last: tuple[Any, int, Table] | None = None
-        self._captured: list[Table] = []
+        self._captured = captured
 
     def __call__(self, contents: Any, device: torch.device, make: Callable[[], Table]) -> Table:
         """The table that `make` makes of `contents`, or made of the same ones."""

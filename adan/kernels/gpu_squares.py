@@ -28,10 +28,11 @@ def readable(tensor: Tensor) -> bool:
 
 
 class SumOfSquares:
-    """Sums the squares of all elements of tensors. Keeps tables on the device between calls: not to be pickled."""
+    """Sums the squares of all elements of tensors. Keeps tables on the device between calls, and `captured` ones, as
+    `adan.kernels.gpu.Launcher`."""
 
-    def __init__(self) -> None:
-        self._tables: Kept[_Tables] = Kept()
+    def __init__(self, captured: list[Any] | None = None) -> None:
+        self._tables: Kept[_Tables] = Kept([] if captured is None else captured)
 
     def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
         """The sum over `tensors` (at least one, all `readable` and on one device), 0-dim fp64 on the device, which the

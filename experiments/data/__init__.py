@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SOURCES = {
     "imagenet": ("imagenet", "load"),
     "cifar10": ("cifar10", "load"),
+    "cifar100": ("cifar100", "load"),
     "mnist": ("packaged", "mnist"),
     "digits": ("packaged", "digits"),
 }
@@ -33,6 +34,7 @@ def names() -> list[str]:
 
 def load(config: DataConfig) -> DataSet:
     """Load the data set `config.name`: labels in memory, pixels in memory (small sets) or read when needed.
+    With `config.validation_fraction` the held-out split is part of the training set.
 
     Raises UserError when the name is unknown, the data are missing or not the expected bytes, or counts,
     classes or channels differ from what `config` says (the plan and the schedule count on them).
@@ -42,7 +44,7 @@ def load(config: DataConfig) -> DataSet:
         raise UserError(problem)
     data_set = source(config)
     _compare(config, data_set)
-    return data_set
+    return data_set.validating(config.validation_size) if config.validation_fraction else data_set
 
 
 def missing(config: DataConfig) -> str | None:

@@ -1,4 +1,4 @@
-"""Augmentation of a micro-batch, on its device: mixup or cutmix, normalisation, random erasing or cutout.
+"""Augmentation of a micro-batch of images from the host, on its device: mixup or cutmix, normalisation, random erasing.
 
 The order, and the rounding of mixed pixels to whole levels, are those of timm's prefetching loader
 (timm/data/mixup.py FastCollateMixup, timm/data/loader.py PrefetchLoader), which the released runs used.
@@ -15,8 +15,6 @@ from timm.data.mixup import mixup_target
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 
-from experiments.data.counter_hash import below, words
-from experiments.data.device_images import cut_out
 from experiments.data.sampler import Share
 from experiments.data.streams import derive, reseed
 from experiments.schema.config import AugmentationConfig, DataConfig
@@ -50,7 +48,6 @@ class BatchAugmentation:
         self.seed, self.num_classes, self.label_smoothing = seed, data.num_classes, label_smoothing
         self.normalise = Normalise(data)
         self.erasing, self.erasing_mode = augmentation.random_erasing, augmentation.random_erasing_mode
-        self.cutout = augmentation.cutout
         self.mixup = None
         if mixes(augmentation):
             self.mixup = Mixup(
@@ -77,8 +74,6 @@ class BatchAugmentation:
         images = self.normalise(images)
         if self.erasing:
             self._erase(images, keys)
-        if self.cutout:
-            self._cut_out(images, keys)
         return images, targets
 
     def _mix(
@@ -101,8 +96,3 @@ class BatchAugmentation:
         for image, key in zip(images, keys.tolist(), strict=True):
             reseed(derive(self.seed, "erasing", *key), images.device)
             erase(image)
-
-    def _cut_out(self, images: Tensor, keys: np.ndarray) -> None:
-        """Cutout on the mixed, normalised batch, the centre anywhere in the image."""
-        row, column = words(derive(self.seed, "cutout"), torch.from_numpy(keys).to(images.device), draws=2)
-        cut_out(images, below(images.shape[2], row), below(images.shape[3], column), self.cutout)

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from experiments.schema.errors import DataError, UserError
 
 Buffer = bytes | memoryview
+VALIDATION_SEED = 0  # the validation split belongs to the data set, not to the run
 
 # Pillow warns of images of more than 89 megapixels and refuses those of twice as many: what can be read is read.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -170,14 +171,65 @@ class TableImages:
 
 
 @dataclass(frozen=True, eq=False)
+class Subset:
+    """Those images of `whole` that stand in its places `rows` (int64 [n])."""
+
+    whole: Images
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        return self.whole.labels[self.rows]
+
+    @property
+    def covers(self) -> str:
+        return f"{self.whole.covers} of all training images, and which of them these are"
+
+    def describe(self, index: int) -> str:
+        return self.whole.describe(self.rows[index])
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.whole.size(self.rows[index])
+
+    def image(self, index: int) -> Image.Image:
+        return self.whole.image(self.rows[index])
+
+    def content(self) -> Iterator[Buffer]:
+        yield self.rows.astype("<i8").data
+        yield from self.whole.content()
+
+
+def subset(images: Images, rows: np.ndarray) -> Images:
+    """The images in the places `rows`; those in memory are copied, so that they are still an array."""
+    if isinstance(images, ArrayImages):
+        return ArrayImages(images.pixels[rows], images.labels[rows])
+    return Subset(images, rows)
+
+
+@dataclass(frozen=True, eq=False)
 class DataSet:
-    """A training and a held-out split. `source` says in words where the bytes came from."""
+    """A training and a held-out split, `test` unless it is called otherwise (`held_out`). `source` says in words where
+    the bytes came from."""
 
     name: str
     source: str
     num_classes: int
     train: Images
     test: Images
+    held_out: str = field(default="test", kw_only=True)
+
+    def validating(self, size: int) -> DataSet:
+        """Hold `size` training images out instead of the test images, which nothing reads then.
+
+        Which ones is drawn once, not from the run's seed, by their places in the source's order (image folders are
+        sorted by class): runs of one data set validate on the same images.
+        """
+        drawn = np.random.RandomState(VALIDATION_SEED).permutation(len(self.train))
+        held_out, rest = (subset(self.train, np.sort(rows)) for rows in (drawn[:size], drawn[size:]))
+        return replace(self, train=rest, test=held_out, held_out="validation")
 
     def manifest(self) -> dict[str, Any]:
         """Identity of the data for the record: source, counts, label histograms and a digest.
@@ -194,7 +246,7 @@ class DataSet:
             "name": self.name,
             "source": self.source,
             "train": self._facts(self.train),
-            "test": self._facts(self.test),
+            self.held_out: self._facts(self.test),
             "digest": digest.hexdigest(),
             "digest_covers": self.train.covers,
         }

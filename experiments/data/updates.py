@@ -42,10 +42,33 @@ class UpdateSamples:
 
     def requests(self, update: int) -> list[np.ndarray]:
         """This rank's micro-batches as samples: int64 [n, 3] of (epoch, index of the image, number of the copy)."""
+        return [self._keys(update, rows) for rows in self._positions(update)]
+
+    def groups(self, update: int) -> list[np.ndarray]:
+        """The group of each sample of `requests`: int64 [n]."""
+        return [rows % self._count_of_groups(update) for rows in self._positions(update)]
+
+    def partners(self, update: int) -> list[np.ndarray]:
+        """The samples that mixup and cutmix mix those of `requests` with, each its mirror image in its group: sample i
+        of n its sample n - 1 - i. Int64 [n, 3] like those."""
+        size, groups = self.count(update), self._count_of_groups(update)
+        mirrored = []
+        for rows in self._positions(update):
+            group, place = rows % groups, rows // groups
+            last = (size - 1 - group) // groups
+            mirrored.append(self._keys(update, group + (last - place) * groups))
+        return mirrored
+
+    def _positions(self, update: int) -> list[np.ndarray]:
+        return [np.concatenate([share.positions for share in shares]) for shares in self.shares(update)]
+
+    def _count_of_groups(self, update: int) -> int:
+        return max(1, -(-self.count(update) // self.batch_per_device))  # as `deal` counts them
+
+    def _keys(self, update: int, positions: np.ndarray) -> np.ndarray:
         epoch, start = (update - 1) // self.updates_per_epoch, self._start(update)
-        batch = self._epoch(epoch)[start : start + self.count(update)]
-        chosen = [np.concatenate([share.positions for share in shares]) for shares in self.shares(update)]
-        return [np.column_stack([np.full(len(rows), epoch), batch[rows]]) for rows in chosen]
+        rows = self._epoch(epoch)[start : start + self.count(update)][positions]
+        return np.column_stack([np.full(len(rows), epoch), rows])
 
     def _start(self, update: int) -> int:
         return (update - 1) % self.updates_per_epoch * self.batch_size

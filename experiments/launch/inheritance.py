@@ -14,15 +14,16 @@ from experiments.models.pretrained_folder import read_tokenizer
 from experiments.record.parent import Parent, find_parent, newest_finished
 from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError
+from experiments.schema.scales import PAPER
 from experiments.schema.task_info import info
 
 
 def inherit(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Return `configs` with `inherited` filled in, places made absolute, and with the architecture of `init`.
 
-    Where weights do not come from a parent by the same optimizer at the same scale, `overrides` say so. At mini scale a
-    run that needs a parent and was given none takes the newest finished one by the same optimizer. Raises UserError
-    when weights are missing, unfinished, or not what the task accepts.
+    Where weights do not come from a parent by the same optimizer at the same scale, `overrides` say so. Below the
+    paper's scale a run that needs a parent and was given none takes the newest finished one by the same optimizer.
+    Raises UserError when weights are missing, unfinished, or not what the task accepts.
     """
     return [_inherit(config) for config in configs]
 
@@ -43,8 +44,8 @@ def _inherit(config: RunConfig) -> RunConfig:
         config.overrides.append(f"init={folder.name}")
     elif config.parent:
         _begin_from_parent(config, find_parent(config.parent, task.parents))
-    elif task.parents and config.scale == "mini":
-        parent = newest_finished(task.parents, scale="mini", optim=config.optim["name"])
+    elif task.parents and config.scale != PAPER:
+        parent = newest_finished(task.parents, scale=config.scale, optim=config.optim["name"])
         if parent is not None:
             made = f"{parent.record['exp']} by {config.optim['name']}"
             print(f"parent={parent.run}: the newest finished {made}", file=sys.stderr)

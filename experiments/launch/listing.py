@@ -13,6 +13,7 @@ from experiments.optimizers import registry
 from experiments.schema import names, paths
 from experiments.schema.budget import budget_of
 from experiments.schema.experiment_file import budgets, read_experiment
+from experiments.schema.scales import SCALES, about, scales_of
 from experiments.schema.studies import load_study, study_names
 from experiments.schema.tables import load_table, table_names
 from experiments.schema.typed import show as shown
@@ -30,7 +31,7 @@ KEYS = {
     "table": "a table of the paper; exp=, optim=, epochs= or updates= beside it pick some of its cells",
     "search": "a declared grid of settings that no source gives; exp= and optim= beside it pick some of its runs",
     "stage": "of a table that is a study (f2): one of its stages alone",
-    "scale": "mini (default: small real data, about a minute) or paper (the printed recipe)",
+    "scale": "mini by default; listed above",
     "recipe": "one of the experiment's recipes",
     "task.name": "the same of bert_glue, whose recipes are tasks of GLUE",
     "parent": "run of bert_pretrain whose weights bert_glue fine-tunes; init=FOLDER: a checkpoint of transformers",
@@ -75,7 +76,17 @@ def show() -> int:
         console.print(f"  [cyan]{name:<{WIDTH}}[/] {study.title} (stages: {stages})")
     _section(console, "optimizers", "optim=", "facts about each: python run.py --optimizers")
     console.print("  [cyan]" + "  ".join(names.choices("optim")) + "[/]")
-    for group in ("search", "data", "scale", "launch", "track"):
+    _section(
+        console,
+        "scales",
+        "scale=",
+        "compared within a scale; only paper with the paper",
+    )
+    for scale in SCALES:
+        having = sum(scale in scales_of(read_experiment(name)) for name in names.choices("exp"))
+        console.print(f"  [cyan]{scale:<{WIDTH}}[/] {about(scale)['summary']} ({having} experiments)")
+    console.print()
+    for group in ("search", "data", "launch", "track"):
         console.print(f"  {group + '=':<{WIDTH}} [cyan]{'  '.join(names.choices(group))}[/]")
     _section(console, "keys")
     for key, meaning in KEYS.items():

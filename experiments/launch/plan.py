@@ -75,7 +75,7 @@ class Plan:
         if self.config.ema_decay is not None:
             floats["ema"] = self.n_parameters
         width = 2 * BYTES_PER_FLOAT if self.config.precision == "fp64" else BYTES_PER_FLOAT
-        return {name: count * width for name, count in floats.items()}
+        return {name: count * width for name, count in floats.items()} | info(self.config.task).memory(self.config)
 
     @property
     def warnings(self) -> list[str]:

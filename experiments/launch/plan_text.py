@@ -19,6 +19,7 @@ from experiments.schema.budget import EPOCHS, UPDATES, budget_of
 from experiments.schema.check import OF_UNIT
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import NOT_IDENTITY
+from experiments.schema.experiment_file import read_experiment
 from experiments.schema.task_info import info, is_read
 from experiments.schema.typed import leaves, to_dict
 from experiments.schema.typed import show as shown
@@ -75,6 +76,9 @@ def _cost(plan: Plan) -> dict[str, str]:
     memory = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(size)}" for name, size in plan.memory.items())
     split = f"micro-batch {plan.micro_batch} x accumulation {plan.accumulation} x {config.launch.devices} rank(s)"
     source = f"{config.data.train_size:,} {task.sample} to train on, {config.data.test_size:,} to test on"
+    if config.data.validation_fraction:
+        held_out = f"{config.data.validation_size:,} more of the training set to validate on, none to test on"
+        source = f"{config.data.trained_size:,} {task.sample} to train on, {held_out}"
     if config.data.vocabulary:
         sizes = (config.data.train_size, config.data.valid_size, config.data.test_size)
         source = "{:,} tokens to train on, {:,} to validate, {:,} to test on; {:,} words".format(
@@ -96,6 +100,7 @@ def _cost(plan: Plan) -> dict[str, str]:
             "updates": f"{plan.total_updates:,} ({_range(plan.epochs.updates)} an epoch)",
         }
     return {
+        **_scale(config),
         "parameters": f"{plan.n_parameters:,}{never}{layers}",
         **length,
         task.term: f"{plan.total_samples:,}",
@@ -108,6 +113,12 @@ def _cost(plan: Plan) -> dict[str, str]:
         "data": f"{config.data.name}, {source}",
         "digest": plan.as_dict()["config_digest"][:12],
     }
+
+
+def _scale(config: RunConfig) -> dict[str, str]:
+    """A line of what the scale made of the experiment, where it says so."""
+    reason = read_experiment(config.exp).get(config.scale, {}).get("reason")
+    return {f"{config.scale} scale": reason} if reason else {}
 
 
 def _of_layers(plan: Plan) -> str:
@@ -166,7 +177,8 @@ def _what_counts(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _many(console: Console, plans: Sequence[Plan]) -> None:
-    table = Table(title=f"{len(plans)} runs")
+    scales = " and ".join(dict.fromkeys(plan.config.scale for plan in plans))
+    table = Table(title=f"{len(plans)} runs, {scales} scale")
     for column in (
         "exp",
         "optim",

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 
@@ -22,7 +23,9 @@ def in_one_pass(kind: type[Optimizer], groups: list[dict[str, Any]], settings: d
     if not (all_on("cpu", groups) or all_on("cuda", groups)):
         return kind(groups, **settings)
     optimizer = kind(groups, fused=True, **settings)  # type: ignore[call-arg]
-    optimizer.register_step_pre_hook(_lay_out_gradients)
+    laid_out = _LaidOut()
+    optimizer.register_step_pre_hook(laid_out.give)
+    optimizer.register_step_post_hook(laid_out.take_back)
     if kind is SGD:
         optimizer.register_step_pre_hook(_begin_momentum_at_zero)
     optimizer.register_step_post_hook(_count_versions)
@@ -39,12 +42,25 @@ def all_on(device_type: str, groups: list[dict[str, Any]]) -> bool:
     return all(parameter.device.type == device_type for group in groups for parameter in group["params"])
 
 
-def _lay_out_gradients(optimizer: Optimizer, *_: object) -> None:
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            gradient = parameter.grad
-            if gradient is not None and gradient.stride() != parameter.stride():
-                parameter.grad = torch.empty_like(parameter).copy_(gradient)
+class _LaidOut:
+    """Gradients laid out as their parameters, during a step."""
+
+    def __init__(self) -> None:
+        self._replaced: list[tuple[Tensor, Tensor]] = []
+
+    def give(self, optimizer: Optimizer, *_: object) -> None:
+        self._replaced.clear()
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                gradient = parameter.grad
+                if gradient is not None and gradient.stride() != parameter.stride():
+                    self._replaced.append((parameter, gradient))
+                    parameter.grad = torch.empty_like(parameter).copy_(gradient)
+
+    def take_back(self, *_: object) -> None:
+        for parameter, gradient in self._replaced:
+            parameter.grad = gradient
+        self._replaced.clear()
 
 
 def _begin_momentum_at_zero(optimizer: Optimizer, *_: object) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.schema.experiment_file import read_experiment
+from experiments.schema.scales import PAPER, SCALES, scales_of
 from experiments.schema.tables import Cell, Table
 from experiments.verdict import records as of_record
 from experiments.verdict.cells import runs_of
@@ -14,9 +16,6 @@ from experiments.verdict.curves import on_track
 from experiments.verdict.judge import NOT_RUN, UNSTABLE, Verdict, judge
 from experiments.verdict.reported import Reported, find_reported, reported_for
 from experiments.verdict.student_t import Interval, compare, sample_sd
-
-PAPER, MINI = "paper", "mini"
-SCALES = (PAPER, MINI)
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,12 @@ class Average:
     row: Any
     reported: Reported | None
     ours: float | None
+
+
+def scales(exps: Iterable[str]) -> list[str]:
+    """The scales that some of these experiments have, the largest first."""
+    having = {scale for exp in exps for scale in scales_of(read_experiment(exp))}
+    return [scale for scale in SCALES if scale in having]
 
 
 def averages(table: Table, cells: Sequence[Result], numbers: dict[str, Reported]) -> list[Average]:

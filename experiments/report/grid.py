@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.report.collect import PAPER, Result
-from experiments.schema.tables import Table
+from experiments.report.collect import Result
+from experiments.schema.scales import PAPER
+from experiments.schema.tables import Cell, Table
 from experiments.verdict.judge import NOT_RUN
 
 ABSENT = "-"
@@ -58,12 +59,17 @@ def row_key(table: Table, result: Result) -> Any:
 
 def column_key(table: Table, result: Result) -> tuple[tuple[str, Any], ...]:
     """Fields and values of the cell that the table's columns go by."""
-    return tuple((field, getattr(result.cell, field)) for field in table.columns)
+    return _column_of(table, result.cell)
 
 
 def column_label(table: Table, key: tuple[tuple[str, Any], ...]) -> str:
     """One text for a column: `ViT-S, 150 epochs`."""
     return ", ".join(_column_label(table, field, value) for field, value in key)
+
+
+def column_text(table: Table, cell: Cell) -> str:
+    """The column of a cell in one text."""
+    return column_label(table, _column_of(table, cell))
 
 
 def ours(result: Result) -> str:
@@ -105,6 +111,10 @@ def _difference(result: Result | None) -> str:
         return ABSENT
     interval = f" {result.verdict.interval.signed()}" if result.verdict.interval else ""
     return f"{result.verdict.difference:+.2f}{interval}"
+
+
+def _column_of(table: Table, cell: Cell) -> tuple[tuple[str, Any], ...]:
+    return tuple((field, getattr(cell, field)) for field in table.columns)
 
 
 def _column_label(table: Table, field: str, value: Any) -> str:

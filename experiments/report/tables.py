@@ -6,38 +6,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report import latex, markdown, search_page, study, table_csv
-from experiments.report.collect import (
-    MINI,
-    PAPER,
-    SCALES,
-    Average,
-    Result,
-    averages,
-    beside_the_authors,
-    records,
-    results,
-)
-from experiments.report.grid import column_label, make_grid
+from experiments.report import latex, markdown, search_page, study, table_claims, table_csv
+from experiments.report.collect import Average, Result, averages, beside_the_authors, records, results, scales
+from experiments.report.grid import ABSENT, column_label, make_grid
 from experiments.report.ordering import SUBJECT, Winner, orders
 from experiments.schema import paths
 from experiments.schema.budget import budget_of
 from experiments.schema.errors import UserError, suggestion
+from experiments.schema.scales import PAPER, SHRUNK, about
 from experiments.schema.searches import load_search, search_names
 from experiments.schema.studies import load_study, study_names
 from experiments.schema.tables import Table, load_table, table_names
 from experiments.verdict.claims import judge_study
 from experiments.verdict.judge import EARLY_LOOK, KINDS, NOT_RUN
 from experiments.verdict.reported import Reported, load_disagreements, load_reported
+from experiments.verdict.table_claims import judge_claims
 
 LEGEND = (
     "`reported` is the paper's number, `ours` the mean of our runs with its 95 % interval, `difference` is ours - "
     "reported with its 95 % interval. `*` marks a number that the paper cites, `[1]` one that a note below doubts."
 )
-MINI_WARNING = (
-    "The same code path on small real data, with small models and short budgets: **not comparable with the paper**. "
-    "What it can show is which optimizer wins at which budget, at this scale. Budgets and batch sizes are nominal; the "
-    "scale multiplies them by its factors."
+SHRUNK_WARNING = (
+    "**not comparable with the paper**. What it can show is which optimizer wins at which budget, at this scale. "
+    "Budgets and batch sizes are nominal; the scale multiplies them by its factors."
 )
 
 
@@ -60,11 +51,13 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
     written, filled = [], []
     for name in tables:
         table = load_table(name)
-        by_scale = {scale: results(table, scale, known, numbers) for scale in SCALES}
+        having = scales(cell.exp for cell in table.cells)
+        by_scale = {scale: results(table, scale, known, numbers) for scale in having}
         filled.append((table, by_scale))
         if not names or name in names:
             of_rows = averages(table, by_scale[PAPER], numbers)
-            written += _write(folder, table, by_scale, of_rows, beside_the_authors(table, known))
+            claims = table_claims.section(table, judge_claims(table, known))
+            written += _write(folder, table, by_scale, of_rows, beside_the_authors(table, known), claims)
     for name in studies:
         if name in names or (not names and not study.skipped(name)):
             written += study.make_study(name, known)
@@ -81,12 +74,13 @@ def _write(
     by_scale: dict[str, list[Result]],
     of_rows: Sequence[Average],
     curves: Sequence[str],
+    claims: str,
 ) -> list[Path]:
     lines = [_average(table, average) for average in of_rows]
     texts = {
-        "md": _markdown(table, by_scale, lines, curves),
+        "md": _markdown(table, by_scale, lines, curves, claims),
         "tex": _latex(table, by_scale, lines),
-        "csv": table_csv.long(table, [result for scale in SCALES for result in by_scale[scale]]),
+        "csv": table_csv.long(table, [result for found in by_scale.values() for result in found]),
     }
     for suffix, text in texts.items():
         (folder / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")
@@ -99,7 +93,9 @@ def _write_search(folder: Path, name: str, known: Sequence[dict[str, Any]]) -> P
     return path
 
 
-def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence[str], curves: Sequence[str]) -> str:
+def _markdown(
+    table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence[str], curves: Sequence[str], claims: str
+) -> str:
     doubtful = _doubtful(by_scale[PAPER])
     parts = [
         f"# {_title(table)}\n",
@@ -112,6 +108,8 @@ def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence
     verdicts = [_verdict_line(result) for result in by_scale[PAPER] if result.verdict.kind != NOT_RUN]
     if verdicts:
         parts += ["### Verdicts\n", markdown.bullets(verdicts)]
+    if claims:
+        parts.append(claims)
     if curves:
         parts += ["### Beside the authors' curves\n", markdown.bullets(curves)]
     if doubtful:
@@ -119,20 +117,26 @@ def _markdown(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence
     disagreements = load_disagreements(table.name)
     if disagreements:
         parts += ["### Where sources disagree\n", markdown.bullets(disagreements)]
-    parts += [
-        f"## Mini scale: {table.metric}\n",
-        f"{MINI_WARNING}\n",
-        markdown.grid(make_grid(table, by_scale[MINI], {})),
-        "### Who wins at which budget\n",
-        f"{_ordering_text(table, by_scale[MINI])}\n",
-        _ordering_table(table, by_scale[MINI]),
-    ]
+    for scale, cells in by_scale.items():
+        parts += _shrunk(table, scale, cells) if scale != PAPER else []
     return "\n".join(parts)
+
+
+def _shrunk(table: Table, scale: str, cells: Sequence[Result]) -> list[str]:
+    """The section of a scale that is held against itself alone."""
+    return [
+        f"## {scale.capitalize()} scale: {table.metric}\n",
+        f"{about(scale)['page']}: {SHRUNK_WARNING}\n",
+        markdown.grid(make_grid(table, cells, {})),
+        "### Who wins at which budget\n",
+        f"{_ordering_text(table, cells)}\n",
+        _ordering_table(table, scale, cells),
+    ]
 
 
 def _expected(table: Table) -> str:
     """Say how a cell is judged, and how many verdicts of a whole table would be wrong by chance."""
-    cells = len(table.cells)
+    cells = sum(cell.reported is not None for cell in table.cells) or len(table.cells)
     seeds = f"{len(table.seeds)} planned seeds (fewer: an early look)" if table.seeds else "all its seeds"
     return (
         f"A cell is judged by {seeds}, by rules of which each errs in at most 5 % of the cells "
@@ -155,10 +159,14 @@ def _latex(table: Table, by_scale: dict[str, list[Result]], of_rows: Sequence[st
                 f"tab:{table.name}-paper",
                 [*of_rows, *_notes(doubtful)],
             ),
-            latex.grid(
-                make_grid(table, by_scale[MINI], {}),
-                f"{title}. Mini scale, {table.metric}; not comparable with the paper.",
-                f"tab:{table.name}-mini",
+            *(
+                latex.grid(
+                    make_grid(table, cells, {}),
+                    f"{title}. {scale.capitalize()} scale, {table.metric}; not comparable with the paper.",
+                    f"tab:{table.name}-{scale}",
+                )
+                for scale, cells in by_scale.items()
+                if scale != PAPER
             ),
         ]
     )
@@ -212,13 +220,14 @@ def _ordering_text(table: Table, cells: Sequence[Result]) -> str:
     )
 
 
-def _ordering_table(table: Table, cells: Sequence[Result]) -> str:
+def _ordering_table(table: Table, scale: str, cells: Sequence[Result]) -> str:
     rows = []
     for order in orders(table, cells, _direction(cells)):
         agreement = f"{order.agreeing} of {order.pairs}" if order.pairs else "-"
         best = (_best(table, winner) for winner in (order.best_reported, order.best_ours))
         rows.append([column_label(table, order.column), *best, agreement])
-    return markdown.table(["setting", "best in the paper", "best at mini scale", "pairs in the paper's order"], rows)
+    header = ["setting", "best in the paper", f"best at {scale} scale", "pairs in the paper's order"]
+    return markdown.table(header, rows)
 
 
 def _best(table: Table, winner: Winner | None) -> str:
@@ -234,12 +243,12 @@ def _direction(cells: Sequence[Result]) -> str:
 
 
 def _index(filled: Sequence[tuple[Table, dict[str, list[Result]]]]) -> str:
-    """Counts of verdicts at paper scale, and of mini-scale cells run, over all tables."""
+    """Counts of verdicts at paper scale, and of cells run at the others, over all tables."""
     rows: list[list[Any]] = []
+    shrunk = [f"run at {scale} scale" for scale in SHRUNK]
     for table, by_scale in filled:
         kinds = [result.verdict.kind for result in by_scale[PAPER] if not result.verdict.early]
         early = sum(result.verdict.early for result in by_scale[PAPER])
-        mini = sum(result.mean is not None for result in by_scale[MINI])
         rows.append(
             [
                 f"[{table.name}]({table.name}.md)",
@@ -247,17 +256,22 @@ def _index(filled: Sequence[tuple[Table, dict[str, list[Result]]]]) -> str:
                 str(len(table.cells)),
                 *(str(kinds.count(kind)) for kind in KINDS),
                 str(early),
-                f"{mini} of {len(table.cells)}",
+                *(_run_at(by_scale.get(scale)) for scale in SHRUNK),
             ]
         )
     return "\n".join(
         [
             "# Tables\n",
             "Generated by `python scripts/make_tables.py`; not to be edited. Verdicts are at paper scale; the last "
-            "column counts cells run at mini scale, which are not comparable with the paper.\n",
-            markdown.table(["table", "title", "cells", *KINDS, EARLY_LOOK, "run at mini scale"], rows),
+            "columns count cells run at the smaller scales, which are not comparable with the paper.\n",
+            markdown.table(["table", "title", "cells", *KINDS, EARLY_LOOK, *shrunk], rows),
         ]
     )
+
+
+def _run_at(cells: Sequence[Result] | None) -> str:
+    """`3 of 20`, or that the table has no such scale."""
+    return ABSENT if cells is None else f"{sum(result.mean is not None for result in cells)} of {len(cells)}"
 
 
 def _studies(names: Sequence[str], known: Sequence[dict[str, Any]]) -> str:

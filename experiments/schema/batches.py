@@ -8,12 +8,14 @@ from experiments.schema.origin import origin
 
 
 def unit(config: RunConfig) -> int:
-    """Samples that nothing may separate: 2 where mixup or cutmix mix a sample with its partner, else 1.
+    """Samples that nothing may separate: 2 where mixup or cutmix mix a sample with its partner, else 1; also 1 where
+    images lie on the device, and whoever needs a partner makes it.
 
     The same condition as `experiments.data.batch_augmentation.mixes`, whatever `mixup_probability`: timm's mixup
     refuses an odd batch before it draws.
     """
-    return 2 if config.augmentation.mixup > 0 or config.augmentation.cutmix > 0 else 1
+    mixes = config.augmentation.mixup > 0 or config.augmentation.cutmix > 0
+    return 2 if mixes and config.augmentation.pipeline == "images" else 1
 
 
 def largest_part(samples: int, at_most: int, unit: int) -> int:

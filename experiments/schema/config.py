@@ -74,6 +74,7 @@ class DataConfig:
     """A data set by name. `root`, `hub`, `cache` and `workers` say where and how to read, not what.
 
     Sizes count images, or of a text, which also has a `valid_size` and a `vocabulary`, tokens, `<eos>` included.
+    `validation_fraction` of the training images are taken out of training and evaluated instead of the test images.
     """
 
     name: str = ""
@@ -91,6 +92,17 @@ class DataConfig:
     workers: int = 0
     vocabulary: int = 0
     valid_size: int = 0
+    validation_fraction: float = 0.0
+
+    @property
+    def validation_size(self) -> int:
+        """Training images that are held out for evaluation."""
+        return round(self.train_size * self.validation_fraction)
+
+    @property
+    def trained_size(self) -> int:
+        """Training images that are left to train on."""
+        return self.train_size - self.validation_size
 
 
 @dataclass

@@ -16,6 +16,7 @@ from typing import Any
 from experiments.schema import names, paths
 from experiments.schema.budget import UNITS, Budget, budget_of
 from experiments.schema.errors import UserError, suggestion
+from experiments.schema.scales import SHRUNK, scales_of
 from experiments.schema.sources import read
 from experiments.schema.typed import Tree
 
@@ -27,13 +28,13 @@ REQUIRED = {
     "variant": {"data", "factors"},
 }
 OPTIONAL = {
-    "experiment": {"settings", "mini", "provenance", "disagreements", "recipe_key", "extends", "label"},
+    "experiment": {"settings", *SHRUNK, "provenance", "disagreements", "recipe_key", "extends", "label"},
     "recipe": {
         *UNITS,
         *("tables", "description", "lr_scaling", "settings", "budgets", "provenance", "optimizers", "disagreements"),
     },
     "optimizer": {"settings", "budgets", "curves", "provenance", "disagreements"},
-    "variant": {"reason", "settings", "optimizers", "recipes"},
+    "variant": {"reason", "lr_scaling", "settings", "optimizers", "recipes"},
 }
 
 
@@ -149,17 +150,26 @@ def choose_budget(experiment: Experiment, choices: Mapping[str, Any]) -> Budget:
     return Budget(asked, default.unit)
 
 
+def require_scale(experiment: Experiment, scale: str, configs: Path = paths.CONFIGS) -> None:
+    """Raise UserError for a scale that the experiment does not have."""
+    own = scales_of(experiment.tree)
+    if scale in own:
+        return
+    having = [name for name in names.choices("exp", configs) if scale in scales_of(read_experiment(name, configs))]
+    raise UserError(
+        f"scale={scale} (command line): {experiment.file} has no section {scale!r}: exp={experiment.name} has "
+        f"scale={' and scale='.join(own)}; scale={scale} is there for {', '.join(having) or 'no experiment'}"
+    )
+
+
 def data_name(experiment: Experiment, variant: str | None) -> str:
     """The data set that the experiment, or its variant, runs on unless the user says otherwise."""
     return variant_section(experiment, variant)["data"] if variant else experiment.tree["data"]
 
 
 def variant_section(experiment: Experiment, variant: str) -> Tree:
-    """Return what the file says of a scale's variant. Raises UserError where it says nothing, and for an unknown
-    recipe."""
-    section, recipes = experiment.tree.get(variant), experiment.tree["recipes"]
-    if section is None:
-        raise UserError(f"scale={variant} (command line): {experiment.file} has no section {variant!r}")
+    """What the file says of a scale's variant. Raises UserError for a key that no variant has and an unknown recipe."""
+    section, recipes = experiment.tree[variant], experiment.tree["recipes"]
     _known(experiment, "variant", variant)
     for recipe in section.get("recipes") or {}:
         if recipe not in recipes:

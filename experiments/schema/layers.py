@@ -6,7 +6,7 @@
 4. the optimizer's file, under `optim`
 5. the recipe's settings for that optimizer
 6. what changes with the budget, for all optimizers and then for that one
-7. the scale: its factors, then the settings of its variant (`mini`)
+7. the scale: its factors, the rate's scaling to its batch, then the settings of its variant (`mini`, `small`)
 8. the rate's scaling to another batch size, and the command line (in `compose`)
 
 Everything here is a pure function of plain trees.
@@ -20,12 +20,13 @@ from fractions import Fraction
 from typing import Any
 
 from experiments.schema.budget import Budget, budget_of
-from experiments.schema.errors import UserError
+from experiments.schema.errors import UserError, suggestion
 from experiments.schema.experiment_file import Experiment, variant_section
-from experiments.schema.typed import Tree, get, leaves, put
+from experiments.schema.typed import Tree, get, leaves, put, show
 
 # Levels of what was released with the paper: arguments and logs of runs with Adan, of no other optimizer.
 RELEASED = ("released_arguments", "released_log")
+EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}  # of the batch, in each rule of `lr_scaling`
 
 
 @dataclass(frozen=True)
@@ -154,20 +155,27 @@ def _named(sections: Iterable[Tree]) -> Iterable[tuple[str, dict[str, str]]]:
 
 
 def variant_layers(experiment: Experiment, variant: str, stack: Stack) -> Iterable[Layer]:
-    """Layer 7: the factors of `variant` applied to the tree so far, then its settings, the general ones first."""
+    """Layer 7: the factors of `variant` applied to the tree so far, the recipe's rate moved by the rule `lr_scaling`,
+    then its settings, the general ones first. A default rate belongs to no batch and stays."""
     variant_section(experiment, variant)
     in_recipe = (variant, "recipes", experiment.recipe_name)
     paths = [
         (*path, *inner) for path in ((variant,), in_recipe) for inner in ((), ("optimizers", experiment.optimizer))
     ]
     factors: dict[str, Fraction] = {}
-    file = experiment.file
+    file, rule, of_rule = experiment.file, "none", variant
     for path in paths:
+        if stated := experiment.section(*path).get("lr_scaling"):
+            rule, of_rule = stated, f"{experiment.file_of(*path, 'lr_scaling')}: {_dotted(path)}"
         if part := experiment.section(*path, "factors"):
             file = experiment.file_of(*path, "factors")
             factors |= _factors(part, f"{file}: {_dotted(path)}")
     ours = {"level": "ours", "source": f"{file}: {variant}"}
     yield Layer(f"{file}: {variant}.factors", shrunk(stack.tree, factors), ours)
+    rate, by = get(stack.tree, "optim.lr"), factors["batch_size"]
+    if experiment.entry is not None and (scaled := scaled_rate(rate, by, rule, of_rule)) != rate:
+        why = {"level": "ours", "source": f"{of_rule}: the recipe's {rate:g} for {by} of its batch, by rule {rule}"}
+        yield Layer(f"{of_rule}.lr_scaling", {"optim": {"lr": scaled}}, why)
     for path in paths:
         yield from _by_file(experiment, (*path, "settings"), None, variant)
 
@@ -191,6 +199,16 @@ def shrunk(tree: Tree, by: dict[str, Fraction]) -> Tree:
         "batch_per_device": batch,
         "scale_factors": {key: float(factor) for key, factor in by.items()},
     }
+
+
+def scaled_rate(rate: float, by: float | Fraction, rule: str, origin: str) -> float:
+    """The learning rate for `by` times the batch; what is no number stays, to be refused with its origin later.
+
+    Raises UserError for a rule that does not exist.
+    """
+    if rule not in EXPONENTS:
+        raise UserError(f"lr_scaling={show(rule)} ({origin}): no such rule{suggestion(rule, EXPONENTS)}")
+    return rate * float(by) ** EXPONENTS[rule] if isinstance(rate, int | float) else rate
 
 
 def _milestones(nominal: list[int], factor: Fraction, length: int) -> list[int]:

@@ -13,11 +13,12 @@ from experiments.schema.announced import hyper_parameters
 from experiments.schema.budget import UNITS, Budget
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import NOT_IDENTITY
-from experiments.schema.errors import UserError, suggestion
-from experiments.schema.experiment_file import Experiment, choose, choose_budget, data_name
+from experiments.schema.errors import UserError
+from experiments.schema.experiment_file import Experiment, choose, choose_budget, data_name, require_scale
 from experiments.schema.layers import Layer, Stack
 from experiments.schema.sources import composed, read
 from experiments.schema.typed import Tree, expect_key, get, leaves, optimizer_value, put, show, to_config, words
+from experiments.schema.validation import validation_metrics
 
 COMMAND_LINE = "command line"
 KNOBS = ("recipe", "epochs", "updates", "batch_size", "lr_scaling")
@@ -35,7 +36,6 @@ DERIVED = {
     **{f"{group}.name": f"{group}=" for group in ("optim", "data", "launch", "track")},
 }
 OF_EVERY_OPTIMIZER = {"layer_decay": 1.0}  # absent where nobody sets it
-EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 
 
 def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = paths.CONFIGS) -> RunConfig:
@@ -72,6 +72,8 @@ def resolve(choices: dict[str, Any], values: dict[str, Any], configs: Path = pat
     stack.add(Layer("composition", _identity(experiment, choices)))
     config = to_config(_entries(stack, hyper_parameters))
     config.batch_per_device = min(config.batch_per_device, config.global_batch_size)
+    if config.data.validation_fraction:
+        config.metrics = validation_metrics(config.metrics)
     config.provenance = dict(sorted(stack.provenance.items()))
     sections = (experiment.recipe, experiment.entry or {}, experiment.tree)
     config.disagreements = [text for section in sections for text in section.get("disagreements") or []]
@@ -99,6 +101,7 @@ def _choose(choices: dict[str, Any], configs: Path) -> tuple[Experiment, str | N
         for group, default in {"exp": None, **DEFAULTS}.items()
     }
     experiment = choose(groups["exp"], choices.get("recipe"), groups["optim"], configs)
+    require_scale(experiment, groups["scale"], configs)
     variant = read(configs / "scale" / f"{groups['scale']}.yaml").get("variant")
     given = choices.get("data")
     data = given if given is not None else data_name(experiment, variant)
@@ -158,9 +161,7 @@ def _apply_variant(stack: Stack, experiment: Experiment, variant: str, configs: 
 def _scale_rate(stack: Stack, recipe_batch_size: int) -> None:
     """Another batch size than the recipe's scales the rate; one that the command line gives replaces it later."""
     size, rule, rate = stack.tree["batch_size"], stack.tree["lr_scaling"], stack.tree["optim"]["lr"]
-    if rule not in EXPONENTS:
-        origin = stack.origins["lr_scaling"]
-        raise UserError(f"lr_scaling={show(rule)} ({origin}): no such rule{suggestion(rule, EXPONENTS)}")
+    scaled = layers.scaled_rate(rate, size / recipe_batch_size, rule, stack.origins["lr_scaling"])
     if size == recipe_batch_size:
         return
     for key in {f"schedule.warmup_{unit}" for unit in UNITS} & stack.provenance.keys():
@@ -168,7 +169,6 @@ def _scale_rate(stack: Stack, recipe_batch_size: int) -> None:
         stack.provenance[key] = {"level": "ours", "source": text}
     if rule == "none":
         return
-    scaled = rate * (size / recipe_batch_size) ** EXPONENTS[rule]
     level = "ours" if stack.provenance.get("optim.lr", {}).get("level") == "ours" else "inferred"
     fact = {"level": level, "source": f"{rate:g} at batch size {recipe_batch_size}, scaled to {size} by rule {rule}"}
     stack.add(Layer(f"lr_scaling={rule}", {"optim": {"lr": scaled}}, fact))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.schema import names, paths
@@ -26,17 +26,18 @@ class Search:
     """`grids` has for each optimizer the values to try, by the dotted path of the setting.
 
     Runs are compared by their best evaluation of `metric` (of what does not test) in the first `epochs` epochs at paper
-    scale, and in all at another.
+    scale (None: in all), and in all at another. `settings` are the same in all runs, such as what is held out.
     """
 
     name: str
     title: str
     recipe: str
     metric: str
-    epochs: int
+    epochs: int | None
     seed: int
     exps: list[str]
     grids: dict[str, dict[str, list[float]]]
+    settings: Settings = field(default_factory=dict)
 
     def combinations(self, optim: str) -> list[Settings]:
         """Every combination of the optimizer's grid, the last setting varying fastest."""
@@ -76,7 +77,7 @@ def expand(point: Point, configs: Path = paths.CONFIGS) -> list[Point]:
             raise UserError(f"{key}={point.choices[key]} (command line): not beside search={name}; leave one out")
     exps = _picked(search, point, "exp", search.exps)
     optims = _picked(search, point, "optim", list(search.grids))
-    decided = {"seed", *(key for optim in optims for key in search.grids[optim])}
+    decided = {"seed", *search.settings, *(key for optim in optims for key in search.grids[optim])}
     if taken := sorted(decided & point.values.keys()):
         raise UserError(
             f"{taken[0]}={point.values[taken[0]]} (command line): search={name} decides it; leave it out, or run the "
@@ -88,7 +89,7 @@ def expand(point: Point, configs: Path = paths.CONFIGS) -> list[Point]:
     return [
         Point(
             {**rest, "exp": exp, "optim": optim, "recipe": search.recipe},
-            {**stop, **point.values, **settings, "seed": search.seed},
+            {**stop, **point.values, **search.settings, **settings, "seed": search.seed},
         )
         for exp in exps
         for optim in optims

@@ -58,6 +58,8 @@ class TaskInfo:
 
     With `replayable` its updates can be recorded in CUDA graphs (`experiments.training.task.Task` says what that asks).
 
+    `memory(config)` is what it keeps on each rank's device beside the module, in bytes by what it is for.
+
     `players` names the parts of its module that may take turns at updates (`experiments.training.task.Task`).
 
     `parents` are kinds of task whose runs it begins from (`parent=`), and without one it cannot begin;
@@ -85,6 +87,7 @@ class TaskInfo:
     single_thread: bool = False
     players: tuple[str, ...] = ()
     replayable: bool = False
+    memory: Callable[[RunConfig], dict[str, int]] = lambda config: {}
     parents: tuple[str, ...] = ()
     accept: Callable[[RunConfig, Mapping[str, Any]], None] | None = None
     begin_from_checkpoint: Callable[[RunConfig, Path], None] | None = None

@@ -15,15 +15,18 @@ from torch import Tensor, nn
 
 from experiments import data, models
 from experiments.data.augmentation import EvaluationTransform, TrainTransform
-from experiments.data.batch_augmentation import BatchAugmentation, Normalise, mixes
+from experiments.data.batch_augmentation import BatchAugmentation, Normalise
+from experiments.data.device_batches import DeviceBatches, Keys
 from experiments.data.device_images import AugmentedDeviceImages, DeviceImages
 from experiments.data.readable import require_readable
 from experiments.data.reading import EvaluationReader, Reader, Stream, TrainReader, read_ahead
 from experiments.data.streams import derive, reseed
 from experiments.data.updates import UpdateSamples
+from experiments.schema.batches import unit
 from experiments.schema.config import RunConfig
 from experiments.schema.epochs import samples_per_epoch, updates_per_epoch
 from experiments.schema.errors import UserError
+from experiments.schema.validation import validation_name
 from experiments.tasks.batch_statistics import require_batch_statistics
 from experiments.tasks.loss_precision import at_least_float32
 from experiments.tasks.losses import loss_by_name
@@ -54,7 +57,7 @@ class ImageClassification:
         self.updates_per_epoch = updates_per_epoch(config)
         if self.updates_per_epoch < 1:
             raise UserError(
-                f"data.train_size={config.data.train_size} is less than one batch of {config.global_batch_size}"
+                f"{config.data.trained_size} training images are less than one batch of {config.global_batch_size}"
             )
         require_batch_statistics(config)
         self.batched = config.augmentation.pipeline == "batched"
@@ -62,7 +65,7 @@ class ImageClassification:
         self.criterion = loss_by_name(config.loss.name)
         self.samples = UpdateSamples(
             seed=config.seed,
-            size=config.data.train_size,
+            size=config.data.trained_size,
             samples=samples_per_epoch(config),
             repeats=config.augmentation.repeats,
             updates_per_epoch=self.updates_per_epoch,
@@ -71,7 +74,7 @@ class ImageClassification:
             micro_batch=part.micro_batch,
             rank=part.rank,
             world_size=part.world_size,
-            paired=mixes(config.augmentation),
+            paired=unit(config) > 1,
         )
         for update in (1, self.updates_per_epoch):
             self.samples.shares(update)
@@ -82,6 +85,7 @@ class ImageClassification:
         self.module: nn.Module = models.build(config.model, config.data).to(part.device)
         self.augment = BatchAugmentation(config.augmentation, config.data, config.loss.label_smoothing, config.seed)
         self.normalise = Normalise(config.data)
+        self.device_batches = self._device_batches()
         train_reader, self.evaluation_reader = self._readers()
         self.augmented_reader = self._augmented_reader()
         self.answers = torch.zeros(4, dtype=torch.float64, device=part.device)  # sums of an evaluation
@@ -97,23 +101,35 @@ class ImageClassification:
         """Samples of the whole update: the global batch, or what is left of the epoch."""
         return self.samples.count(update)
 
-    def micro_batches(self, update: int) -> Iterator[Batch]:
-        """This rank's micro-batches of `update`."""
+    def micro_batches(self, update: int) -> Iterator[Batch | Keys]:
+        """This rank's micro-batches of `update`, or what `loss` makes them from on the device."""
+        if self.device_batches is not None:
+            yield from self.device_batches.update(self.samples, update)
+            return
         shares, requests = self.samples.shares(update), self.samples.requests(update)
         for shares_of_one, request, read in zip(shares, requests, self.stream.update(update), strict=True):
             pixels, labels = (tensor.to(self.part.device, non_blocking=True) for tensor in read)
             images, targets = self.augment(pixels, labels, request, update, shares_of_one)
             yield Batch(self._as_input(images), self._as_input(targets))
 
-    def loss(self, module: nn.Module, batch: Batch) -> Loss:
+    def loss(self, module: nn.Module, batch: Batch | Keys) -> Loss:
         """Sum over samples of the configured loss, computed in at least float32."""
+        if isinstance(batch, Keys):
+            batch = self.made(batch)
         return Loss(self.criterion(at_least_float32(module(batch.images)), batch.targets))
+
+    def made(self, keys: Keys) -> Batch:
+        """The micro-batch of `keys`, of a run whose images lie on the device."""
+        assert self.device_batches is not None
+        images, targets = self.device_batches.made(keys)
+        return Batch(self._as_input(images), self._as_input(targets))
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Top-1 and top-5 accuracy in percent and mean cross-entropy on the held-out split, each image once; with
         `evaluation.augmented_copies` also the top-1 accuracy `augmented_top1` of the mean of the probabilities of an
-        image and its copies (fastai 0.7, courses/dl2 TTA: four copies).
+        image and its copies (fastai 0.7, courses/dl2 TTA: four copies). With `data.validation_fraction` all names begin
+        with `val_`: the held-out split is then part of the training set.
 
         Rank r takes images r, r + world_size, ... All ranks make the same number of forward passes, which
         sharded modules need: a rank that has run out repeats an image without counting it.
@@ -139,7 +155,11 @@ class ImageClassification:
         module.train(training)
         top1, top5, loss, augmented_top1 = (sums / size).tolist()
         metrics = {"top1": 100 * top1, "top5": 100 * top5, "eval_loss": loss}
-        return metrics if self.augmented_reader is None else {**metrics, "augmented_top1": 100 * augmented_top1}
+        if self.augmented_reader is not None:
+            metrics["augmented_top1"] = 100 * augmented_top1
+        if self.config.data.validation_fraction:
+            return {validation_name(name): value for name, value in metrics.items()}
+        return metrics
 
     def manifest(self) -> dict[str, Any]:
         """Identity of the data set."""
@@ -155,15 +175,20 @@ class ImageClassification:
     def _readers(self) -> tuple[Reader, Reader]:
         """What answers requests for training and for held-out samples: see `reading` and `device_images`."""
         config, train, test, device = self.config, self.data.train, self.data.test, self.part.device
-        if self.batched:
-            return (
-                AugmentedDeviceImages(train, config.augmentation, config.data, config.seed, device),
-                DeviceImages(test, config.data, device),
-            )
+        if self.device_batches is not None:
+            return self.device_batches.images, DeviceImages(test, config.data, device)
         return (
             TrainReader(train, TrainTransform(config.augmentation, config.data), config.seed),
             EvaluationReader(test, EvaluationTransform(config.evaluation, config.data)),
         )
+
+    def _device_batches(self) -> DeviceBatches | None:
+        """What makes micro-batches on the device, where images lie there."""
+        if not self.batched:
+            return None
+        config = self.config
+        smoothing, device = config.loss.label_smoothing, self.part.device
+        return DeviceBatches(self.data.train, config.augmentation, config.data, smoothing, config.seed, device)
 
     def _augmented_reader(self) -> AugmentedDeviceImages | None:
         """What answers requests for augmented held-out samples, where they are asked for."""

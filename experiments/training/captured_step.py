@@ -49,7 +49,10 @@ class CapturedStep:
             if carry:
                 task.carry_on(position, tuple(one.clone() for one in carry))  # type: ignore[attr-defined]
         apply = partial(self._apply, update)
-        self._replays(("step", step.norms.is_due(update)), apply, changes=self._changed_by_steps())
+        if step.scaler.decides_on_device(step.optimizer):
+            self._replays(("step", step.norms.is_due(update)), apply, changes=self._changed_by_steps())
+        else:  # a first step under a scaler
+            apply()
         terms = count if self._counted is None else self._counted.clamp(min=1)  # a copy: the next update counts there
         leaving = torch.full((1,), float(leave()), dtype=torch.float64, device=step.part.device)
         means = torch.cat([*(total / terms for total in self._sums.values()), leaving])

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch.optim import Optimizer
 
 from experiments import optimizers
@@ -23,6 +22,7 @@ from experiments.training.captured_step import CapturedStep
 from experiments.training.divergence import Divergence
 from experiments.training.norms import Norms
 from experiments.training.precision import gradient_scaler
+from experiments.training.scaling import ScalerOnDevice
 from experiments.training.step import Step
 from experiments.training.task import Part, Task
 
@@ -33,7 +33,7 @@ class Player:
 
     configs: list[RunConfig]
     optimizer: Optimizer
-    scaler: torch.amp.GradScaler
+    scaler: ScalerOnDevice
     norms: Norms
     step: Step | CapturedStep
     on_device: bool

@@ -29,8 +29,6 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager:
     return nullcontext()
 
 
-def gradient_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
-    """Loss scaling, active only for fp16. A step that it skips changes no optimizer state; on a GPU it waits for nobody
-    to skip one, where it can."""
-    kind = ScalerOnDevice if device.type == "cuda" else torch.amp.GradScaler
-    return kind(device.type, enabled=precision == "fp16")
+def gradient_scaler(precision: str, device: torch.device) -> ScalerOnDevice:
+    """Loss scaling, active only for fp16. A step that it skips changes no optimizer state."""
+    return ScalerOnDevice(device.type, enabled=precision == "fp16")

@@ -17,6 +17,7 @@ from experiments.training import parallel
 from experiments.training.divergence import Divergence
 from experiments.training.norms import Norms
 from experiments.training.precision import autocast
+from experiments.training.scaling import ScalerOnDevice
 from experiments.training.task import Loss, Part, Task
 
 
@@ -76,7 +77,7 @@ class Step:
     optimizer: Optimizer
     divergence: Divergence
     norms: Norms
-    scaler: torch.amp.GradScaler
+    scaler: ScalerOnDevice
     part: Part
     seed: int
     precision: str

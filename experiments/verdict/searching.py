@@ -49,7 +49,10 @@ def _is_run(record: dict[str, Any], search: Search, exp: str, optim: str, scale:
     wanted = (exp, optim, search.recipe, scale, search.seed)
     if tuple(record.get(key) for key in ("exp", "optim", "recipe", "scale", "seed")) != wanted:
         return False
-    return {text.partition("=")[0] for text in of_record.overrides(record)} <= search.grids[optim].keys()
+    changed = {text.partition("=")[0] for text in of_record.overrides(record)}
+    return changed <= {*search.grids[optim], *search.settings} and all(
+        of_record.same_setting(get(record["config"], key), value) for key, value in search.settings.items()
+    )
 
 
 def _tried(search: Search, settings: Settings, runs: Sequence[dict[str, Any]], scale: str) -> Tried:

@@ -80,12 +80,15 @@ def test_that(passes, check):
 # What is generated for a GPU, without one.
 
 
-def launches(param=FP32, state=FP32, stochastic=False, sizes=(100, 7), **changes):
+def arguments(**changes):
     hyper = {name: HYPER[name] for name in ("lr", "betas", "eps", "weight_decay")}
     given = hyper | {"scale": None, "squares": None, "max_grad_norm": 0.0, "found_inf": None, "no_prox": False}
     given = given | changes
-    arguments = prepare_arguments(**given, device=torch.device("cpu"))
-    return Launcher().launches(make_slots("cpu", sizes, param, state), arguments, stochastic)
+    return prepare_arguments(**given, device=torch.device("cpu"))
+
+
+def launches(param=FP32, state=FP32, stochastic=False, sizes=(100, 7), **changes):
+    return Launcher().launches(make_slots("cpu", sizes, param, state), arguments(**changes), stochastic)
 
 
 @CAPABILITIES
@@ -208,6 +211,26 @@ def test_a_failed_compilation_says_why_before_anything_changes(monkeypatch):
         Launcher().step(slots, **HYPER)
     for found, expected in zip(contents(slots)[0], before[0], strict=True):
         assert_same_bits(found, expected)
+
+
+def test_a_graph_has_the_table_of_the_step_before_and_keeps_it(monkeypatch):
+    """Nothing is copied to the device in a capture unless something has moved, and what graphs read is never freed."""
+    slots, captured = make_slots("cpu", (100, 7)), []
+    launcher = Launcher(captured)
+
+    def table():
+        return launcher.launches(slots, arguments(), False)[0].arguments[0]
+
+    first = table()
+    with monkeypatch.context() as capturing:
+        capturing.setattr(gpu, "_capturing", lambda device: True)
+        assert table() is first and table() is first and len(captured) == 1
+        slots[0].grad = slots[0].grad.clone()
+        moved = table()
+        assert moved is not first and len(captured) == 2
+    slots[0].grad = slots[0].grad.clone()
+    assert table() is not moved and len(captured) == 2
+    assert [kept._table for kept in captured] == [first, moved]
 
 
 def test_unsupported_types_are_refused_with_those_there_are():

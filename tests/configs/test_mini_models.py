@@ -23,6 +23,9 @@ BLOCKS = {
     "cifar10_resnet34": "BasicBlock",
     "cifar10_densenet121": "_DenseLayer",
     "cifar10_wrn22": "WideResNet",
+    "cifar100_vgg11": "VGG",
+    "cifar100_resnet34": "BasicBlock",
+    "cifar100_densenet121": "_DenseLayer",
 }
 
 OF_IMAGES = [name for name, tree in EXPERIMENTS.items() if tree["task"] == "image_classification"]

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from experiments.data.batch_augmentation import BatchAugmentation, Normalise
+from experiments.data.batch_augmentation import Normalise
 from experiments.data.counter_hash import below, happens, words
+from experiments.data.device_batches import DeviceBatches, Keys
 from experiments.data.device_images import AugmentedDeviceImages, DeviceImages
 from experiments.data.images import ArrayImages, FileImages
-from experiments.data.sampler import Share, deal
+from experiments.data.mixing import Mixing
 from experiments.data.streams import derive
 from experiments.schema.config import AugmentationConfig, DataConfig
 from experiments.schema.errors import DataError, UserError
@@ -65,15 +66,12 @@ def images_of(count: int, side: int, channels: int) -> ArrayImages:
     return ArrayImages(generator.integers(0, 256, shape, dtype=np.uint8), generator.integers(0, 10, count))
 
 
-class Batches:
-    """What the task does with one micro-batch: read, then augment."""
+def keys_of(rows: np.ndarray) -> Keys:
+    return Keys(torch.from_numpy(rows), None)
 
-    def __init__(self, images: ArrayImages, augmentation: AugmentationConfig, data: DataConfig, seed: int):
-        self.read = AugmentedDeviceImages(images, augmentation, data, seed, CPU)
-        self.augment = BatchAugmentation(augmentation, data, 0.0, seed)
 
-    def __call__(self, keys: np.ndarray, shares: tuple[Share, ...] | None = None):
-        return self.augment(*self.read(keys), keys, 1, shares or (Share(0, np.arange(len(keys))),))
+def batches(images: ArrayImages, augmentation: AugmentationConfig, data: DataConfig, seed: int) -> DeviceBatches:
+    return DeviceBatches(images, augmentation, data, 0.0, seed, CPU)
 
 
 @st.composite
@@ -97,34 +95,10 @@ def cases(draw):
 def test_a_batch_is_the_reference_applied_to_each_image(case, seed):
     images, augmentation, channels, keys = case
     side = images.pixels.shape[1]
-    found, targets = Batches(images, augmentation, data_config(side, channels), seed)(keys)
+    found, targets = batches(images, augmentation, data_config(side, channels), seed).made(keys_of(keys))
     expected = [augmented(images.pixels, key, seed, augmentation) for key in keys.tolist()]
     np.testing.assert_array_equal(found.numpy(), np.stack(expected))
     np.testing.assert_array_equal(targets.argmax(dim=1).numpy(), images.labels[keys[:, 1]])
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.sampled_from([{}, {"mixup": 0.4, "cutmix": 1.0}]),
-    st.sampled_from([(24, 1), (12, 2), (4, 3), (2, 1), (10, 1), (6, 4)]),
-    st.integers(0, 100),
-)
-def test_every_split_into_ranks_and_micro_batches_sees_the_same_pixels(mixing, split, seed):
-    augmentation = AugmentationConfig(pipeline="batched", padding=2, padding_mode="reflect", cutout=3, **mixing)
-    batches = Batches(images_of(30, 8, 3), augmentation, data_config(8, 3), seed)
-    order = np.random.default_rng(seed).permutation(30)[:24]
-    keys = np.stack([np.full(24, 5), order, np.arange(24) % 3], axis=1).astype(np.int64)
-
-    def gathered(micro_batch: int, world_size: int):
-        images, targets = torch.empty(24, 3, 8, 8), torch.empty(24, 10)
-        for rank in range(world_size):
-            for shares in deal(24, 12, micro_batch, rank, world_size, paired=bool(mixing)):
-                rows = np.concatenate([share.positions for share in shares])
-                images[rows], targets[rows] = batches(keys[rows], shares)
-        return images, targets
-
-    for whole, part in zip(gathered(12, 1), gathered(*split), strict=True):
-        assert torch.equal(whole, part)
 
 
 def test_every_place_of_the_crop_comes_up_equally_often_and_half_are_flipped():
@@ -183,14 +157,16 @@ def test_an_image_of_another_size_or_that_cannot_be_read_is_named(tmp_path):
 @pytest.mark.gpu
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_gpu_sees_the_pixels_that_a_cpu_sees(channels):
-    augmentation = AugmentationConfig(pipeline="batched", padding=4, padding_mode="reflect", cutout=9)
+    augmentation = AugmentationConfig(
+        pipeline="batched", padding=4, padding_mode="reflect", cutout=9, mixup=0.2, cutmix=1.0
+    )
     config = DataConfig(num_classes=10, channels=channels, image_size=32, mean=[0.49] * channels, std=[0.2] * channels)
     images, order = images_of(500, 32, channels), np.random.default_rng(0).permutation(500)
     keys = np.stack([np.full(500, 7), order, order % 3], axis=1)
     found = []
     for device in (CPU, torch.device("cuda")):
-        read = AugmentedDeviceImages(images, augmentation, config, 1, device)
-        augment = BatchAugmentation(augmentation, config, 0.1, 1)
-        found.append([part.cpu() for part in augment(*read(keys), keys, 1, [Share(0, np.arange(500))])])
+        made = DeviceBatches(images, augmentation, config, 0.1, 1, device)
+        mixture = Mixing(augmentation, 32, 1).mixture(3, order % 4, keys[::-1].copy(), device)
+        found.append([part.cpu() for part in made.made(Keys(torch.from_numpy(keys).to(device), mixture))])
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])

@@ -55,10 +55,14 @@ RUNS = {
 def here() -> dict[str, str]:
     """What bits depend on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    model = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
-    return {"cpu": f"{model}, {torch.backends.cpu.get_cpu_capability()}", "torch": torch.__version__.partition("+")[0]}
+    said = dict(reversed([line.partition("\t")[::2] for line in lines]))  # of the first core
+    names = ("model name", "cpu family", "model", "stepping")
+    model = " ".join(said[name].strip("\t: ") for name in names if name in said) or platform.machine()
+    return {
+        "cpu": f"{model}, {torch.backends.cpu.get_cpu_capability()}",
+        "c_library": " ".join(platform.libc_ver()),
+        "torch": torch.__version__.partition("+")[0],
+    }
 
 
 def write_data(folder: Path) -> None:

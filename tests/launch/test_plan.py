@@ -135,6 +135,15 @@ def test_the_plan_uses_the_rates_that_training_uses(capsys):
     assert expected[0] != expected[-1]
 
 
+def test_a_plan_in_words_says_its_scale_and_what_that_made_of_the_experiment(capsys):
+    assert dispatch(compose(["exp=vit_small", "optim=adan", "scale=small", "launch=plan"])) == 0
+    text = capsys.readouterr().out
+    assert "batch 2048, small scale, seed 0)" in text
+    assert "small scale          4,028,170 parameters, 0.548 GFLOP an image forward. Estimated, not measured:" in text
+    assert dispatch(compose(["-m", "exp=vit_small", "scale=small,mini", "launch=plan"])) == 0
+    assert "2 runs, small and mini scale" in capsys.readouterr().out
+
+
 def test_a_sweep_plans_to_a_list(capsys):
     trees = planned(capsys, "exp=vit_small", "-m", "seed=0,1", "launch=plan", "launch.format=json")
     assert [tree["seed"] for tree in trees] == [0, 1]

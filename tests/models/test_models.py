@@ -61,12 +61,22 @@ def test_small_input_doubles_the_resolution_that_the_stages_of_a_resnet_see():
     assert sizes == [1, 2]
 
 
+def test_small_stem_keeps_the_resolution_and_is_drawn_as_timm_draws_it():
+    arguments = {**MINI["resnet18"], "small_stem": True}
+    module = models.build(ModelConfig("resnet18", arguments), MNIST).eval()
+    assert module.forward_features(torch.zeros(1, 1, 28, 28)).shape[-1] == 4
+    weight = module.conv1.weight
+    assert weight.shape == (64, 1, 3, 3)
+    assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.1)  # of 576 draws
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         (ModelConfig("resnet5"), "did you mean 'resnet5"),
         (ModelConfig("resnet50", {"img_size": 28}), "do not suit resnet50"),
         (ModelConfig("deit_tiny_patch16_224", {"small_input": True}), "no max-pooling"),
+        (ModelConfig("deit_tiny_patch16_224", {"small_stem": True}), "no first convolution"),
         (ModelConfig("deit_tiny_patch16_224", {"embed_dim": 64, "num_heads": 3}), "do not suit deit_tiny"),
     ],
 )

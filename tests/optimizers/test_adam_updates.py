@@ -97,7 +97,8 @@ def test_gradients_may_be_laid_out_otherwise_than_parameters(name):
         with torch.no_grad():
             module.weight.copy_(torch.randn(4, 3, 2, 2, generator=generator))
         for _ in range(3):
-            module.weight.grad = torch.randn(4, 3, 2, 2, generator=generator).to(memory_format=layout)
+            grad = module.weight.grad = torch.randn(4, 3, 2, 2, generator=generator).to(memory_format=layout)
             optimizer.step()
+            assert module.weight.grad is grad  # a captured update finds it there again
         weights.append(module.weight.detach())
     torch.testing.assert_close(*weights, rtol=0, atol=1e-6)

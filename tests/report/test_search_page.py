@@ -31,20 +31,24 @@ def seal(results, rate, decay, perplexities, status="partial", scale="paper", **
     """A record of Adan on the one-layer LSTM with one evaluation after each epoch, and its events."""
     run = f"optim.lr={rate}", f"optim.weight_decay={decay}"
     [config] = compose(["exp=ptb_lstm_1", "optim=adan", f"scale={scale}", "seed=100", *run])
-    tree = to_dict(replace(config, **changes))
-    name = f"ptb_lstm_1-adan-{scale}-{config_digest(config)[:12]}-seed{tree['seed']}"
+    write(results, config, perplexities, "val_ppl", status, to_dict(replace(config, **changes)))
+
+
+def write(results, config, values_of_epochs, metric, status, tree):
+    """The record and the events of a run whose configuration as recorded is `tree`."""
+    name = f"{config.exp}-adan-{config.scale}-{config_digest(config)[:12]}-seed{tree['seed']}"
     folder = results / "records" / name
     folder.mkdir(parents=True)
     log = EventLog(folder / "events.jsonl")
-    for epoch, value in enumerate(perplexities):
-        log.append("evaluation", epoch=epoch, update=epoch + 1, val_ppl=value, test_ppl=1.0)
+    for epoch, value in enumerate(values_of_epochs):
+        log.append("evaluation", epoch=epoch, update=epoch + 1, **{metric: value, "test_ppl": 1.0})
     log.close()
     events = (folder / "events.jsonl").read_text().splitlines()
     record = {
-        **{"run": name, "exp": config.exp, "optim": "adan", "recipe": config.recipe, "scale": scale},
+        **{"run": name, "exp": config.exp, "optim": "adan", "recipe": config.recipe, "scale": config.scale},
         **{"seed": tree["seed"], "overrides": tree["overrides"], "status": status, "summary": {}, "config": tree},
         **{"config_digest": config_digest(config), "events": {"hash": json.loads(events[-1])["hash"]}},
-        **{"progress": {"epoch": len(perplexities), "total_epochs": 200}},
+        **{"progress": {"epoch": len(values_of_epochs), "total_epochs": 200}},
     }
     (folder / "record.json").write_text(json.dumps(record))
 
@@ -94,3 +98,21 @@ def test_other_seeds_other_changes_and_the_other_scale_are_no_runs_of_the_grid(r
     paper, mini = page(SEARCH, sealed_records()).split("## Mini scale")
     assert "No combination has been run." in paper
     assert values(mini) == ["not run", "not run", "30.00", "not run", "not run", "not run"]
+
+
+def test_whole_runs_compare_by_the_largest_accuracy_and_only_on_the_declared_split(results):
+    search = load_search("cifar10")
+    for number, settings in enumerate(search.combinations("adan")):
+        arguments = [f"{key}={value}" for key, value in settings.items()]
+        seal_accuracy(results, [90.0 + number % 5, 91.0 + number % 5], "data.validation_fraction=0.1", *arguments)
+    seal_accuracy(results, [99.9], "data.validation_fraction=0.5", "optim.lr=0.005", "optim.weight_decay=0.02")
+    text = page(search, sealed_records())
+    assert "trains every combination for all its epochs with seed 100 and data.validation_fraction=0.1" in text
+    assert "chosen is optim.lr=0.005, optim.weight_decay=0.02; so has the recipe" in text
+    assert "**95.00**" in text and "99.90" not in text
+
+
+def seal_accuracy(results, accuracies, *arguments):
+    """A finished run of Adan on VGG-11 with one validation accuracy after each epoch."""
+    [config] = compose(["exp=cifar10_vgg11", "optim=adan", "scale=paper", "seed=100", *arguments])
+    write(results, config, accuracies, "val_top1", "finished", to_dict(config))

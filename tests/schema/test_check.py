@@ -200,6 +200,8 @@ def test_what_is_checked_for_pairs_is_what_is_dealt_in_pairs(augmentation):
 
     config = RunConfig(augmentation=AugmentationConfig(**augmentation))
     assert (unit(config) == 2) == mixes(config.augmentation)
+    config.augmentation.pipeline = "batched"  # a partner is made where it is needed
+    assert unit(config) == 1
 
 
 @pytest.mark.parametrize(

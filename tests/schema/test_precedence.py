@@ -174,6 +174,39 @@ def test_another_batch_size_scales_the_rate_by_the_rule(configs, rule, factor, s
     assert config.schedule.min_lr == 0.0
 
 
+@pytest.mark.parametrize(("rule", "exponent"), [("sqrt", 0.5), ("linear", 1.0), ("none", 0.0)])
+def test_a_scale_moves_the_rate_with_its_batch_where_it_says_so(configs, rule, exponent):
+    configs.experiment["mini"]["lr_scaling"] = rule
+    config = resolve({"exp": "model"}, {}, configs.write())
+    assert config.optim["lr"] == pytest.approx(0.01 / 128**exponent, rel=1e-12)
+    if rule != "none":
+        fact = config.provenance["optim.lr"]
+        source = f"configs/exp/model.yaml: mini: the recipe's 0.01 for 1/128 of its batch, by rule {rule}"
+        assert fact == {"level": "ours", "source": source}
+    larger = resolve({"exp": "model", "batch_size": 4096}, {}, configs.path)
+    assert larger.optim["lr"] == pytest.approx(2 * config.optim["lr"], rel=1e-12)  # then by the recipe's own rule
+    assert resolve({"exp": "model", "scale": "paper"}, {}, configs.path).optim["lr"] == 0.01
+
+
+@pytest.mark.parametrize(("settings", "lr"), [({}, 0.01 / 128), ({"optim": {"lr": 0.5}}, 0.5)])
+def test_a_scale_has_rules_of_single_optimizers_and_rates_that_need_none(configs, settings, lr):
+    own = {"adan": {"lr_scaling": "linear", "settings": settings}}
+    configs.experiment["mini"] |= {"lr_scaling": "sqrt", "optimizers": own}
+    assert resolve({"exp": "model"}, {}, configs.write()).optim["lr"] == pytest.approx(lr)
+
+
+def test_a_rule_of_a_scale_that_does_not_exist_names_its_place_and_the_nearest(configs):
+    configs.experiment["mini"]["lr_scaling"] = "square"
+    with pytest.raises(UserError, match=r"lr_scaling=square \(configs/exp/model.yaml: mini\): no such rule.*sqrt"):
+        resolve({"exp": "model"}, {}, configs.write())
+
+
+def test_a_scale_that_an_experiment_does_not_have_is_refused_with_those_that_it_has(configs):
+    expected = r"no section 'small': exp=model has scale=paper and scale=mini; scale=small is there for no experiment"
+    with pytest.raises(UserError, match=expected):
+        resolve({"exp": "model", "scale": "small"}, {}, configs.write())
+
+
 def test_a_given_rate_is_not_scaled(configs):
     config = resolve({"exp": "model", "batch_size": 4096}, {"optim.lr": 0.5}, configs.write())
     assert config.optim["lr"] == 0.5

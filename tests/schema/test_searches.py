@@ -10,6 +10,7 @@ from experiments.schema.check import check
 from experiments.schema.compose import compose
 from experiments.schema.errors import UserError
 from experiments.schema.searches import load_search, search_names
+from experiments.schema.tables import load_table
 
 
 @pytest.mark.parametrize("scale", ["paper", "mini"])
@@ -21,8 +22,8 @@ def test_every_run_of_a_search_composes_and_passes_all_checks(name, scale):
     for config in configs:
         check(config)
         assert (config.seed, config.recipe) == (search.seed, search.recipe)
-        assert config.stop_at == ("40epochs" if scale == "paper" else None)
-        assert config.metrics[search.metric].direction == "min"
+        assert config.stop_at == (f"{search.epochs}epochs" if scale == "paper" and search.epochs else None)
+        assert search.metric.startswith("val_") and search.metric in config.metrics
 
 
 def test_a_run_of_a_search_is_the_recipe_but_for_the_settings_of_its_grid():
@@ -34,9 +35,17 @@ def test_a_run_of_a_search_is_the_recipe_but_for_the_settings_of_its_grid():
         assert config.launch.threads == 1
 
 
-def test_a_search_tunes_on_a_seed_that_no_cell_is_judged_on():
-    judged = {config.seed for config in compose(["table=t8", "scale=paper"])}
-    assert load_search("ptb_lstm").seed not in judged
+@pytest.mark.parametrize(("search", "table"), [("ptb_lstm", "t8"), ("cifar10", "cifar10")])
+def test_a_search_tunes_on_a_seed_that_no_cell_is_judged_on(search, table):
+    judged = {0, *load_table(table).seeds}
+    assert load_search(search).seed not in judged
+
+
+def test_what_is_the_same_in_all_runs_of_a_search_stands_in_each_and_is_not_to_be_changed():
+    configs = compose(["search=cifar10", "exp=cifar10_resnet34", "scale=paper"])
+    assert len(configs) == 9 and {config.data.validation_size for config in configs} == {5000}
+    with pytest.raises(UserError, match=r"data.validation_fraction=0.2 .command line.: search=cifar10 decides it"):
+        compose(["search=cifar10", "data.validation_fraction=0.2"])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from sklearn.datasets import load_sample_images
 from torch import nn
 
 from experiments import data, tasks
+from experiments.data.device_batches import Keys
 from experiments.data.device_images import AugmentedDeviceImages
 from experiments.schema.config import (
     AugmentationConfig,
@@ -23,6 +24,7 @@ from experiments.schema.config import (
     ScheduleConfig,
 )
 from experiments.schema.errors import UserError
+from experiments.tasks.image_classification import Batch, ImageClassification
 from experiments.training.task import Part
 
 MNIST = DataConfig("mnist", 10, 1, 4000, 1000, 28, [0.13], [0.31], resize=False)
@@ -59,11 +61,16 @@ def samples(config: RunConfig, update: int, micro_batch: int, world_size: int = 
     """Every sample of an update, as (image, target), sorted: order and split do not matter."""
     found = []
     for rank in range(world_size):
-        for batch in build(config, micro_batch, rank, world_size).micro_batches(update):
+        for batch in made(build(config, micro_batch, rank, world_size), update):
             found += [
                 (i.numpy().tobytes(), t.numpy().tobytes()) for i, t in zip(batch.images, batch.targets, strict=True)
             ]
     return sorted(found)
+
+
+def made(task: ImageClassification, update: int) -> list[Batch]:
+    """The micro-batches of an update, also of images that lie on the device."""
+    return [task.made(one) if isinstance(one, Keys) else one for one in task.micro_batches(update)]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +90,7 @@ def test_a_micro_batch_of_one_is_possible_without_mixup():
     assert samples(config, 3, 1) == samples(config, 3, 16, 3)
 
 
-@pytest.mark.parametrize(("micro_batch", "world_size"), [(12, 2), (10, 1)])
+@pytest.mark.parametrize(("micro_batch", "world_size"), [(12, 2), (10, 1), (7, 1), (1, 3)])
 def test_a_batched_update_holds_the_same_samples_for_every_split_and_after_a_jump(micro_batch, world_size):
     config = run_config(augmentation=replace(BATCHED, mixup=0.2, cutmix=1.0))
     update = LAST + 2
@@ -92,7 +99,7 @@ def test_a_batched_update_holds_the_same_samples_for_every_split_and_after_a_jum
     assert samples(replace(config, seed=1), update, 24) != whole
     task = build(config, 24)
     list(task.micro_batches(1))
-    images = sorted(i.numpy().tobytes() for batch in task.micro_batches(update) for i in batch.images)
+    images = sorted(i.numpy().tobytes() for batch in made(task, update) for i in batch.images)
     assert images == [image for image, _ in whole]
 
 

@@ -20,6 +20,16 @@ from experiments.training.replays import Replays
 
 ADAMW = ["optim=adamw", "optim.lr=3e-3"]
 UPDATES = 24
+ON_DEVICE = [
+    "augmentation.pipeline=batched",
+    "augmentation.padding=2",
+    "augmentation.scale=[1,1]",
+    "augmentation.ratio=[1,1]",
+    "augmentation.auto_augment=null",
+    "augmentation.random_erasing=0",
+    "augmentation.cutout=6",
+    "augmentation.cutmix=1.0",
+]
 
 
 def on_device(run: Run) -> Run:
@@ -56,9 +66,10 @@ def said(line: str) -> None:
     [
         (small(*ADAMW, "model.drop_path=0.2", "clip_grad_norm=0.5", "ema_decay=0.9"), 30),
         (small(*ADAMW, "exp=resnet18", "launch.micro_batch=16", "stop_at=13updates"), 10),
+        (small(*ADAMW, *ON_DEVICE, "launch.micro_batch=12"), 30),
         (lstm(*ADAMW, f"stop_at={UPDATES}updates"), 10),
     ],
-    ids=["vit", "batch norm and micro-batches", "recurrent memory"],
+    ids=["vit", "batch norm and micro-batches", "images on the device", "recurrent memory"],
 )
 def test_a_run_of_replays_is_the_run_itself_bit_for_bit(begun, config, replays):
     counting, ends = Counting(), []

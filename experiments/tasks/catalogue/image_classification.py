@@ -37,9 +37,9 @@ WITHOUT: dict[str, dict[str, tuple[Any, str]]] = {
 
 
 def samples_per_epoch(config: RunConfig) -> int:
-    """The size of the training set; with repeated augmentation rounded down to a multiple of 256, whatever the number
-    of repeats (`RepeatAugSampler` of timm, `selected_round`; sets smaller than that are taken whole)."""
-    size = config.data.train_size
+    """The images to train on; with repeated augmentation rounded down to a multiple of 256, whatever the number of
+    repeats (`RepeatAugSampler` of timm, `selected_round`; sets smaller than that are taken whole)."""
+    size = config.data.trained_size
     if config.augmentation.repeats and size >= REPEATED_AUGMENTATION_ROUND:
         return size // REPEATED_AUGMENTATION_ROUND * REPEATED_AUGMENTATION_ROUND
     return size
@@ -64,6 +64,12 @@ def check(config: RunConfig) -> None:
             )
     if pipeline == "batched":
         _check_room(config)
+    if config.data.validation_fraction and not config.data.validation_size:
+        key, least = "data.validation_fraction", 1 / config.data.train_size
+        raise UserError(
+            f"{key}={config.data.validation_fraction} ({origin(config, key)}): of {config.data.train_size} images that "
+            f"is none; did you mean {least:g}?"
+        )
 
 
 def _check_room(config: RunConfig) -> None:
@@ -77,7 +83,7 @@ def _check_room(config: RunConfig) -> None:
             raise UserError(
                 f"{key}={value} ({origin(config, key)}): images are {side} x {side} pixels; did you mean {most}?"
             )
-    size = config.data.train_size * config.data.channels * (side + 2 * augmentation.padding) ** 2
+    size = _padded(config, config.data.train_size)
     if size > MOST_ON_DEVICE:
         key = "augmentation.pipeline"
         raise UserError(
@@ -85,6 +91,20 @@ def _check_room(config: RunConfig) -> None:
             f"{config.data.name} are {size / 2**30:.1f} GiB, more than {MOST_ON_DEVICE / 2**30:.0f}; did you mean "
             "images?"
         )
+
+
+def memory(config: RunConfig) -> dict[str, int]:
+    """Bytes of the images that lie on the device; labels are a trifle beside them."""
+    if config.augmentation.pipeline != "batched":
+        return {}
+    held_out = config.data.test_size * config.data.channels * config.data.image_size**2
+    padded = _padded(config, config.data.test_size) if config.evaluation.augmented_copies else 0
+    return {"images": _padded(config, config.data.train_size) + held_out + padded}
+
+
+def _padded(config: RunConfig, images: int) -> int:
+    """Bytes of so many images with their padding."""
+    return images * config.data.channels * (config.data.image_size + 2 * config.augmentation.padding) ** 2
 
 
 INFO = TaskInfo(
@@ -97,7 +117,15 @@ INFO = TaskInfo(
         *("model.drop", "model.drop_path", "model.channels_last"),
         "optim.layer_decay",  # timm's models tell their layers
         *("evaluation.crop_pct", "evaluation.interpolation", "evaluation.augmented_copies"),
-        *("data.num_classes", "data.channels", "data.image_size", "data.mean", "data.std", "data.resize"),
+        *(
+            "data.validation_fraction",
+            "data.num_classes",
+            "data.channels",
+            "data.image_size",
+            "data.mean",
+            "data.std",
+            "data.resize",
+        ),
     ),
     choices={
         "distribute_batch_norm": ("reduce", "broadcast", "none"),
@@ -112,6 +140,7 @@ INFO = TaskInfo(
         "model.drop_path": (0.0, 1.0),
         "model.drop": (0.0, 1.0),
         "data.num_classes": (1, None),
+        "data.validation_fraction": (0.0, 0.9),
         "data.channels": (1, None),
         "data.image_size": (1, None),
         "augmentation.horizontal_flip": (0.0, 1.0),
@@ -133,4 +162,5 @@ INFO = TaskInfo(
     samples_per_epoch=samples_per_epoch,
     sample="images",
     replayable=True,
+    memory=memory,
 )
