@@ -6,15 +6,18 @@ Parts are named `NAME.1of3`, and lie in one folder.
 from __future__ import annotations
 
 import re
-import shutil
+import zipfile
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import checkout  # noqa: F401
 
+from experiments.record.atomic import atomic_file, write_atomically
 from experiments.schema.errors import UserError
 
 PART = re.compile(r"\.(\d+)of(\d+)$")
+BLOCK = 1 << 20
 
 
 def split(file: Path, folder: Path, size: int) -> list[Path]:
@@ -26,7 +29,7 @@ def split(file: Path, folder: Path, size: int) -> list[Path]:
     parts = [folder / f"{file.name}.{number}of{count}" for number in range(1, count + 1)]
     with file.open("rb") as source:
         for part in parts:
-            part.write_bytes(source.read(size))
+            write_atomically(part, source.read(size))
     return parts
 
 
@@ -35,8 +38,8 @@ def missing(folder: Path, name: str) -> list[str]:
     for parts of two ways to cut it."""
     if (folder / name).is_file():
         return []
-    found = {int(PART.search(part.name)[1]): part for part in _parts(folder, name)}  # type: ignore[index]
-    counts = {int(PART.search(part.name)[2]) for part in found.values()}  # type: ignore[index]
+    places = [_place(part) for part in _parts(folder, name)]
+    found, counts = {number for number, _ in places}, {count for _, count in places}
     if len(counts) > 1:
         raise UserError(f"--data {folder}: parts of {name} of {' and '.join(map(str, sorted(counts)))}; keep one set")
     if not counts:
@@ -51,24 +54,44 @@ def join(folder: Path, name: str, digest: str | None = None) -> Path:
     whole = folder / name
     if whole.is_file():
         return whole
-    parts = sorted(_parts(folder, name), key=lambda part: int(PART.search(part.name)[1]))  # type: ignore[index]
-    unfinished, found = folder / f"{name}.joining", sha256()
-    try:
-        with unfinished.open("wb") as target:
-            for part in parts:
-                with part.open("rb") as source:
-                    shutil.copyfileobj(source, target)
-                found.update(part.read_bytes())
+    parts, found = sorted(_parts(folder, name), key=_place), sha256()
+    with atomic_file(whole) as target:
+        for part in parts:
+            with part.open("rb") as source:
+                while block := source.read(BLOCK):
+                    found.update(block)
+                    target.write(block)
         if digest is not None and found.hexdigest() != digest:
             raise UserError(
                 f"--data {folder}: the {len(parts)} parts of {name} have sha256 {found.hexdigest()} together, expected "
                 f"{digest}: one is damaged or of another file"
             )
-        unfinished.replace(whole)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return whole
+
+
+def unpack(archive: Path, names: Sequence[str]) -> None:
+    """Write the files `names` of a zip archive beside it, those that are not there yet; nothing where there is no
+    archive. Raises UserError for one that is damaged or holds no such file."""
+    wanted = [name for name in names if not (archive.parent / name).is_file()]
+    if not wanted or not archive.is_file():
+        return
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = {Path(member).name: member for member in opened.namelist()}
+            for name in wanted:
+                write_atomically(archive.parent / name, opened.read(members[name]))
+    except KeyError as error:
+        raise UserError(f"{archive}: holds no {error.args[0]}") from error
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{archive}: {error}; has all of it arrived?") from error
 
 
 def _parts(folder: Path, name: str) -> list[Path]:
     return [part for part in folder.glob(f"{name}.*of*") if PART.fullmatch(part.name.removeprefix(name))]
+
+
+def _place(part: Path) -> tuple[int, int]:
+    """Number of the part, and of how many."""
+    match = PART.search(part.name)
+    assert match is not None
+    return int(match[1]), int(match[2])

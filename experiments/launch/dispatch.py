@@ -10,6 +10,7 @@ from pathlib import Path
 
 from experiments import tasks
 from experiments.launch.seed_batches import require_stackable
+from experiments.record import provenance
 from experiments.schema import paths
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
@@ -23,7 +24,7 @@ LAUNCHERS = ("local", "plan")
 
 def dispatch(configs: Sequence[RunConfig]) -> int:
     """Do what `configs` ask for; two cells that are the same run count once. Raises UserError before any run when data
-    is missing, or batch norm would see one sample alone."""
+    is missing, batch norm would see one sample alone, or ADAN_REVISION cannot be the code's."""
     configs = list({(config_digest(config), config.seed, *_places(config)): config for config in configs}.values())
     require_stackable(configs)
     for config in configs:
@@ -35,6 +36,7 @@ def dispatch(configs: Sequence[RunConfig]) -> int:
         return plan_text.show(configs)
     if launcher != "local":
         raise UserError(f"launch={launcher}: no such launcher{suggestion(launcher, LAUNCHERS)}")
+    provenance.code()
     require_data(configs)
     if len(configs) == 1:
         from experiments.launch import local

@@ -44,7 +44,8 @@ _LOCAL = "<local>"
 def code() -> dict[str, str | None]:
     """`revision` of the checkout (None when this is none) and `diff_digest` of what is not committed (None if clean).
 
-    Asked once per process, at its start: files may change while a run goes on, the code in memory does not.
+    Asked once per process, at its start: files may change while a run goes on, the code in memory does not. Raises
+    UserError as `code_of` does.
     """
     return code_of(Path(paths.ROOT))
 
@@ -54,11 +55,18 @@ def code_of(root: Path) -> dict[str, str | None]:
     the revision, of every untracked one that git does not ignore, and the names of those removed.
 
     Where git knows no revision, `ADAN_REVISION` in the environment says it, with `-dirty` after it for changes that
-    were not committed, and `said_by` tells of it. Raises UserError where that is no revision.
+    were not committed, and `said_by` tells of it. Raises UserError where that is no revision, or not git's.
     """
-    top, revision = _git(root, "rev-parse", "--show-toplevel"), _git(root, "rev-parse", "HEAD")
-    if not top or not revision or Path(os.fsdecode(top.strip())).resolve() != root.resolve():
-        return _said_revision()  # no checkout, or one of something that contains us
+    said = _said_revision()
+    top, head = _git(root, "rev-parse", "--show-toplevel"), _git(root, "rev-parse", "HEAD")
+    if not top or not head or Path(os.fsdecode(top.strip())).resolve() != root.resolve():
+        return said or {"revision": None, "diff_digest": None}  # no checkout, or one of something that contains us
+    revision = head.decode().strip()
+    if said and not revision.startswith(said["revision"] or ""):
+        raise UserError(
+            f"{REVISION}={os.environ[REVISION]} (environment): git says that this checkout is at {revision}; unset "
+            f"{REVISION}, which is for code without git"
+        )
     changed = _git(root, "diff", "--name-only", "--no-renames", "--no-relative", "-z", "HEAD", "--", *CODE)
     untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *CODE)
     names = sorted({name for name in ((changed or b"") + (untracked or b"")).split(b"\0") if name})
@@ -67,17 +75,18 @@ def code_of(root: Path) -> dict[str, str | None]:
         path = root / os.fsdecode(name)
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "removed"
         digest.update(name + b"\0" + content.encode() + b"\0")
-    return {"revision": revision.decode().strip(), "diff_digest": digest.hexdigest() if names else None}
+    return {"revision": revision, "diff_digest": digest.hexdigest() if names else None}
 
 
-def _said_revision() -> dict[str, str | None]:
+def _said_revision() -> dict[str, str | None] | None:
+    """What the environment says; None where it says nothing."""
     said = os.environ.get(REVISION)
     if not said:
-        return {"revision": None, "diff_digest": None}
-    match = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", said)
+        return None
+    match = re.fullmatch(r"([0-9a-f]{7,40})(-dirty)?", said)
     if match is None:
         raise UserError(
-            f"{REVISION}={said} (environment): no revision; give what `git rev-parse HEAD` says, 40 hexadecimal "
+            f"{REVISION}={said} (environment): no revision; give what `git rev-parse HEAD` says, 7 to 40 hexadecimal "
             "digits, with -dirty after them for changes that are not committed"
         )
     return {"revision": match[1], "diff_digest": "unknown" if match[2] else None, "said_by": REVISION}

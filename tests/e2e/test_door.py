@@ -60,6 +60,14 @@ def test_a_mistake_ends_with_2_and_one_message(door, tmp_path, arguments, messag
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_revision_that_cannot_be_the_codes_is_refused_before_any_run(door, environment, tmp_path):
+    environment["ADAN_REVISION"] = "v1.0"
+    answer = door("exp=vit_small", "data=digits", "stop_at=1updates")
+    assert answer.returncode == 2
+    assert "ADAN_REVISION=v1.0 (environment): no revision" in answer.stderr
+    assert (answer.stdout, list(tmp_path.iterdir())) == ("", [])
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

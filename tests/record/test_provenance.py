@@ -80,12 +80,24 @@ def test_where_there_is_no_git_the_environment_says_the_revision(checkout, tmp_p
     monkeypatch.setenv("ADAN_REVISION", "ab" * 20)
     said = {"revision": "ab" * 20, "diff_digest": None, "said_by": "ADAN_REVISION"}
     assert provenance.code_of(tmp_path / "plain") == said
-    assert provenance.code_of(checkout)["revision"] != "ab" * 20, "a checkout knows better"
+    monkeypatch.setenv("ADAN_REVISION", "ab" * 4)
+    assert provenance.code_of(tmp_path / "plain")["revision"] == "ab" * 4
     monkeypatch.setenv("ADAN_REVISION", "ab" * 20 + "-dirty")
     assert provenance.code_of(tmp_path / "plain") == {**said, "diff_digest": "unknown"}
-    monkeypatch.setenv("ADAN_REVISION", "v1.0")
-    with pytest.raises(UserError, match=r"ADAN_REVISION=v1.0 \(environment\): no revision; give what `git rev-parse"):
-        provenance.code_of(tmp_path / "plain")
+    for no_revision in ("v1.0", "abc123", "ab" * 21, "AB" * 20, "ab" * 20 + "-clean"):
+        monkeypatch.setenv("ADAN_REVISION", no_revision)
+        with pytest.raises(UserError, match=rf"ADAN_REVISION={no_revision} \(environment\): no revision; give what"):
+            provenance.code_of(tmp_path / "plain")
+
+
+def test_in_a_checkout_git_says_the_revision_and_another_one_is_refused(checkout, monkeypatch):
+    by_git = provenance.code_of(checkout)
+    for agreeing in (by_git["revision"], by_git["revision"][:7]):
+        monkeypatch.setenv("ADAN_REVISION", agreeing)
+        assert provenance.code_of(checkout) == by_git
+    monkeypatch.setenv("ADAN_REVISION", "ab" * 20)
+    with pytest.raises(UserError, match=f"git says that this checkout is at {by_git['revision']}; unset ADAN_REVISION"):
+        provenance.code_of(checkout)
 
 
 def test_git_variables_of_the_caller_do_not_mislead(checkout, tmp_path, monkeypatch):
