@@ -43,7 +43,7 @@ def test_a_search_tunes_on_a_seed_that_no_cell_is_judged_on(search, table):
 
 def test_what_is_the_same_in_all_runs_of_a_search_stands_in_each_and_is_not_to_be_changed():
     configs = compose(["search=cifar10", "exp=cifar10_resnet34", "scale=paper"])
-    assert len(configs) == 9 and {config.data.validation_size for config in configs} == {5000}
+    assert len(configs) == 12 and {config.data.validation_size for config in configs} == {5000}
     with pytest.raises(UserError, match=r"data.validation_fraction=0.2 .command line.: search=cifar10 decides it"):
         compose(["search=cifar10", "data.validation_fraction=0.2"])
 
