@@ -1,12 +1,12 @@
 """Measure how many small images are augmented in a second on one CPU core: `python scripts/bench_augmentation.py
 [--rounds 9] [--output results/benchmarks/augmentation_cpu.md]`.
 
-Three ways from a set in memory to the network's input, in turn, in one process: cropped after padding, flipped and
+Four ways from a set in memory to the network's input, in turn, in one process: cropped after padding, flipped and
 normalised (1) batched, as `augmentation.pipeline=batched` does it, (2) the same with torchvision's transforms of one
 image after another, seeded, stacked and normalised as `augmentation.pipeline=images` does, which (3) itself crops and
-resizes with timm's instead. Images are noise: their values cost nothing. Each round gives every way's images per
-second; reported are medians and quartiles, also of (1) over (2) and (3) of the same round. Seconds are those of the
-process on its core, so that what else the machine does counts little.
+resizes with timm's instead; and (4) the first with mixup and cutmix on top. Images are noise: their values cost
+nothing. Each round gives every way's images per second; reported are medians and quartiles, also of (1) over (2) and
+(3) of the same round. Seconds are those of the process on its core, so that what else the machine does counts little.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from experiments.data.augmentation import TrainTransform
 from experiments.data.batch_augmentation import BatchAugmentation
 from experiments.data.device_batches import DeviceBatches, Keys
 from experiments.data.images import ArrayImages
+from experiments.data.mixing import Mixing
 from experiments.data.reading import Reader, TrainReader
 from experiments.data.sampler import Share
 from experiments.data.streams import reseed
@@ -38,6 +39,7 @@ from experiments.record.provenance import cpu_name
 from experiments.schema.config import AugmentationConfig, DataConfig
 
 BATCHED, ONE_BY_ONE, RESIZED = "batched", "one by one, torchvision's crop", "one by one, timm's resized crop"
+MIXED = "batched, with mixup and cutmix"
 SETS = {"MNIST, 28 x 28 grey": (28, 1, 2), "CIFAR-10, 32 x 32 colour": (32, 3, 4)}  # side, channels, padding
 HELD = 10_000  # images in memory
 Contender = Callable[[np.ndarray], Tensor]
@@ -78,7 +80,13 @@ def contenders(side: int, channels: int, padding: int) -> dict[str, Contender]:
     def contender(read: Reader) -> Contender:
         return lambda keys: augment(*read(keys), keys, 1, [Share(0, np.arange(len(keys)))])[0]
 
-    batched = {BATCHED: lambda keys: batches.made(Keys(torch.from_numpy(keys), None))[0]}
+    mixing = Mixing(AugmentationConfig(mixup=0.2, cutmix=1.0), side, 0)
+
+    def mixed(keys: np.ndarray) -> Tensor:
+        mixture = mixing.mixture(1, np.zeros(len(keys), dtype=np.int64), keys[::-1].copy(), torch.device("cpu"))
+        return batches.made(Keys(torch.from_numpy(keys), mixture))[0]
+
+    batched = {BATCHED: lambda keys: batches.made(Keys(torch.from_numpy(keys), None))[0], MIXED: mixed}
     return batched | {name: contender(reader) for name, reader in readers.items()}
 
 
@@ -91,7 +99,7 @@ def measure(found: dict[str, Contender], batch: int, rounds: int) -> dict[str, l
         keys = np.column_stack([keys, np.zeros(HELD, dtype=np.int64)])
         turn = index % len(order)
         for name in order[turn:] + order[:turn]:
-            batches = HELD // batch if name == BATCHED else max(1, 1024 // batch)
+            batches = HELD // batch if name in (BATCHED, MIXED) else max(1, 1024 // batch)
             begin = time.process_time()
             for start in range(0, batches * batch, batch):
                 found[name](keys[start : start + batch])
@@ -103,7 +111,7 @@ def measure(found: dict[str, Contender], batch: int, rounds: int) -> dict[str, l
 
 def row(name: str, batch: int, speeds: dict[str, list[float]]) -> str:
     cells = []
-    for way in (BATCHED, ONE_BY_ONE, RESIZED):
+    for way in (BATCHED, ONE_BY_ONE, RESIZED, MIXED):
         low, median, high = statistics.quantiles(speeds[way], n=4)
         cells.append(f"{median:,.0f} ({low:,.0f} to {high:,.0f})")
     for way in (ONE_BY_ONE, RESIZED):
@@ -119,12 +127,13 @@ def heading(rounds: int) -> list[str]:
         "",
         "Images per second of CPU time, one thread, from a set in memory to the network's normalised input; medians "
         f"and quartiles of {rounds} interleaved rounds. The first two ways crop after padding (4 pixels a side, MNIST "
-        "2) and flip; the third is what `augmentation.pipeline=images` does instead. "
-        f"{cpu_name()}, {os.cpu_count()} logical CPUs, load {os.getloadavg()[0]:.1f} at the start, "
+        "2) and flip; the third is what `augmentation.pipeline=images` does instead; the last mixes what the first "
+        f"made. {cpu_name()}, {os.cpu_count()} logical CPUs, load {os.getloadavg()[0]:.1f} at the start, "
         f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}.",
         "",
-        f"| images | batch | {BATCHED} | {ONE_BY_ONE} | {RESIZED} | batched / torchvision's | batched / timm's |",
-        "|---|---|---|---|---|---|---|",
+        f"| images | batch | {BATCHED} | {ONE_BY_ONE} | {RESIZED} | {MIXED} | batched / torchvision's | batched / "
+        "timm's |",
+        "|---|---|---|---|---|---|---|---|",
     ]
 
 
