@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
 
-READS_APART = 100  # updates, of a run that is captured: the host never waits in between
+READS_APART = 100  # updates, of a run on a GPU: the host never waits in between
 SECONDS_BETWEEN_READS = 2.0  # of long updates, so that the progress bar moves; ranks know no common clock
 
 
@@ -100,7 +100,8 @@ class Run:
         replays = capture.replays_of(config, part.device, part.world_size, len(self.seeds), self._say)
         if replays is not None:
             self.record_updates(replays)
-        self.updates_between_reads = config.launch.updates_between_reads or (1 if replays is None else READS_APART)
+        alone_on_gpu = part.device.type == "cuda" and len(self.seeds) == 1
+        self.updates_between_reads = config.launch.updates_between_reads or (READS_APART if alone_on_gpu else 1)
         self.ema = _moving_average(task.module, config.ema_decay) if config.ema_decay else None
         self.captured = False
         self.update = 0
