@@ -284,7 +284,7 @@ def test_a_resnet_learns_photographs_from_a_folder(tmp_path):
         ({"task": "image_clasification"}, 24, "did you mean 'image_classification'"),
         ({"loss": LossConfig("bec")}, 24, "did you mean 'bce'"),
         ({}, 3, r"launch\.micro_batch=3 must be even"),
-        ({"global_batch_size": 4002}, 24, "data.train_size=4000 is less than one batch of 4002"),
+        ({"global_batch_size": 4002}, 24, "4000 training images are less than one batch of 4002"),
         ({"batch_per_device": 3}, 24, "batch_per_device must be even"),
         ({"data": replace(MNIST, name="imagenet")}, 24, "needs a place to read from"),
     ],

@@ -73,13 +73,13 @@ def test_only_runs_of_the_published_cells_count(change):
     assert [one.kind for one in judge_claims(FASTAI, records)] == ["not run", "not run"]
 
 
-def test_the_claim_of_adabelief_is_over_eight_others_and_three_networks_and_asks_for_more_seeds():
+def test_the_claim_of_adabelief_is_over_eight_others_and_three_networks_and_says_what_five_seeds_can_show():
     table = load_table("cifar10")
     [claim] = judge_claims(table, [])
     assert len(claim.pairs) == 24 and {pair.higher.optim for pair in claim.pairs} == {"adabelief"}
     assert {pair.lower.recipe for pair in claim.pairs} == {"adabelief"}
     assert not {"adan", "msvag"} & {pair.lower.optim for pair in claim.pairs}
-    assert "With 3 seeds a side no p is below 0.10: more are needed" in words.section(table, [claim])
+    assert "With 5 seeds a side no single pair can refute it" in words.section(table, [claim])
 
 
 def test_a_claim_about_an_optimizer_without_cells_is_refused(tmp_path):
