@@ -1,4 +1,4 @@
-"""The page of all claims, `results/claims.md`: the verdict on each at each scale, its evidence, what would decide it."""
+"""The page of all claims, `results/claims.md`: the verdict at each scale, its evidence, what would decide it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ reproduction**, and its verdict holds at that scale alone.
 - *better than* and *best of its table*: exact Mann-Whitney test for each pair of cells, a failed run is the lowest;
   supported when every pair is better at 5 %, refuted by one that is worse after Holm's correction, else open.
 - *half the budget reaches the full one*: means by Welch; supported where the 90 % interval of the difference lies above
-  minus the margin of the metric (`results/verdicts.md`; 0 where none is set), refuted where the 95 % interval, corrected
-  for the number of pairs, lies below it.
+  minus the margin of the metric (`results/verdicts.md`; 0 where none is set), refuted where the 95 % interval,
+  corrected for the number of pairs, lies below it.
 - *tolerates*: the loss of the mean from the best batch size to the worst, beside the other optimizer's, by Welch's 95 %
   interval of the difference, which does not count that best and worst were picked from the same runs.
 - *stable*: one failed run refutes it; the share of failures has Wilson's 95 % interval.
@@ -123,7 +123,7 @@ def _decide(one: Judged) -> str:
     if ranks and fewest < fewest_for_ranks():
         least = [(max(0, fewest_for_ranks() - len(runs.table.seeds)), runs) for runs in one.runs]
         said.append(
-            f"{fewest} planned seeds cannot reach 5 %: plan {fewest_for_ranks()} at least (beyond the planned: {_cost(least)})"
+            f"{fewest} planned seeds cannot reach 5 %: plan {fewest_for_ranks()} at least (beyond: {_cost(least)})"
         )
     of = {runs.cell: runs for runs in one.runs}
     open_pairs = [pair for pair in one.pairs if pair not in one.in_favour]
