@@ -121,7 +121,8 @@ def judge_claim(
     numbers: dict[str, Reported] | None = None,
 ) -> Judged:
     """The verdict on a claim over tables at `scale`; `numbers` are the reported ones, by which margins go."""
-    pairs, runs = [], {}
+    pairs: list[tuple[Table, Cell, Cell]] = []
+    runs: dict[Cell, CellRuns] = {}
     for table in map(load_table, claim.tables):
         found = claim.compared(table) if claim.kind != STABLE else []
         pairs += [(table, *pair) for pair in found]

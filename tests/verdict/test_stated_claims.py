@@ -44,18 +44,22 @@ def test_half_the_budget_reaches_the_full_one_or_not(adan, adamw, kind):
 
 def test_more_seeds_with_the_same_means_never_refute_what_was_supported():
     draw = random.Random(0)
+    seen = set()
     for _ in range(200):
-        gap, spread = draw.uniform(-1, 1), draw.uniform(0.01, 1)
-        for n, kinds in ((2, set()), (6, set())):
-            ours, theirs = ([draw.gauss(0, spread) for _ in range(n)] for _ in range(2))
-            sides = [[gap + x - sum(ours) / n for x in ours], [x - sum(theirs) / n for x in theirs]]
-            kinds.add(
-                tolerance(
-                    [cell_runs_of(sides[1], n), cell_runs_of([x - 1 for x in sides[1]], n)],
-                    [cell_runs_of(sides[1], n), cell_runs_of([x - 1 for x in sides[0]], n)],
-                )[0]
-            )
-            assert kinds <= {"open", "refuted" if gap > 0 else "supported"}
+        gap, spread = draw.uniform(-0.9, 0.9), draw.uniform(0.01, 1)
+        kinds = set()
+        for n in (2, 4, 8, 16):
+            means = (0, -1, 0, gap - 1)  # best and worst of ours, then of theirs, which lose 1 - gap
+            best, worst, their_best, their_worst = (cell_runs_of(_around(mean, spread, n, draw), n) for mean in means)
+            kinds.add(tolerance([best, worst], [their_best, their_worst])[0])
+        assert not {"supported", "refuted"} <= kinds
+        seen |= kinds
+    assert seen == {"supported", "refuted", "open"}
+
+
+def _around(mean, spread, n, draw):
+    values = [draw.gauss(0, spread) for _ in range(n)]
+    return [mean + value - sum(values) / n for value in values]
 
 
 def cell_runs_of(values, n):
