@@ -10,9 +10,11 @@ from examples import record
 from experiments.schema.errors import UserError
 from experiments.schema.studies import load_study
 from experiments.schema.tables import Cell, Table
+from experiments.verdict.claims import judge_games
 from experiments.verdict.deciding import seeds_for_means, seeds_for_ranks
 from experiments.verdict.stated_claims import load_claims
 from experiments.verdict.table_claims import CellRuns, judge_claim, stability, tolerance
+from experiments.verdict.two_samples import compare
 
 CLAIMS = {claim.id: claim for claim in load_claims()}
 INF = float("inf")
@@ -118,3 +120,14 @@ def test_an_error_names_file_and_entry(tmp_path, entry, said):
     path.write_text(f"claims:\n  - {entry}\n")
     with pytest.raises(UserError, match=f"claims.yaml: .*{said}|{said}"):
         load_claims(path)
+
+
+def test_a_comparison_of_ranks_repeated_with_the_same_values_never_turns():
+    draw = random.Random(1)
+    for _ in range(100):
+        ours, theirs = ([draw.gauss(0, 1) for _ in range(4)] for _ in range(2))
+        kinds = set()
+        for times in (1, 2, 4):
+            pair = judge_games([compare(ours * times, theirs * times)])[0]
+            kinds.add(pair[0])
+        assert not {"better", "worse"} <= kinds
