@@ -1,4 +1,4 @@
-"""Stanford Cars (16,185 photographs, 196 models of car) from an image folder (`data.root=`) or the hub (`data.hub=`)."""
+"""Stanford Cars (16,185 photographs of 196 models) from an image folder (`data.root=`) or the hub (`data.hub=`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def missing(config: DataConfig) -> str | None:
         return hub.missing(config)
     if not config.root:
         return (
-            "data=cars needs a place to read from: data.root=FOLDER with train/ and test/, in each a folder for each of "
-            "the 196 classes, or data.hub=REPOSITORY (a Hugging Face data set)"
+            "data=cars needs a place to read from: data.root=FOLDER with train/ and test/, in each a folder for each "
+            "of the 196 classes, or data.hub=REPOSITORY (a Hugging Face data set)"
         )
     return folder.missing(config)
