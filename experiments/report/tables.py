@@ -20,6 +20,7 @@ from experiments.schema.tables import Table, load_table, table_names
 from experiments.verdict.claims import judge_study
 from experiments.verdict.judge import EARLY_LOOK, KINDS, NOT_RUN
 from experiments.verdict.reported import Reported, load_disagreements, load_reported
+from experiments.verdict.stated_claims import load_claims
 from experiments.verdict.table_claims import judge_claims
 
 LEGEND = (
@@ -63,7 +64,8 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
             written += study.make_study(name, known)
     if not names:
         written += [_write_search(folder, name, known) for name in search_names()]
-        written.append(_write_claims(known, numbers))
+        if load_claims():
+            written.append(_write_claims(known, numbers))
     index = folder / "README.md"
     index.write_text(_index(filled) + _studies(studies, known) + _searches(), encoding="utf-8")
     return [*written, index]

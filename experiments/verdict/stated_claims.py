@@ -80,8 +80,11 @@ class Claim:
 
 def load_claims(path: Path | None = None) -> list[Claim]:
     """All claims, in the file's order. Raises UserError, naming file and entry, for an unknown or missing key, an id
-    used twice, an unknown kind or place, and a claim that finds no cells for one of its optimizers."""
+    used twice, an unknown kind or place, and a claim that finds no cells for one of its optimizers. Empty where the
+    facts of a results folder have no such file."""
     path = path or inputs.folder("reported") / "claims.yaml"
+    if not path.exists():
+        return []
     where = paths.relative(path)
     content = inputs.read_yaml(path)
     entries = content.get("claims") if isinstance(content, dict) else None
