@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from experiments import data, tasks
 from experiments.data.device_batches import Keys
@@ -108,6 +109,21 @@ def test_the_batched_pipeline_evaluates_to_the_bit_as_the_other(task):
     assert batched.evaluate(task.module) == task.evaluate(task.module)
 
 
+def test_evaluations_of_images_on_the_device_are_made_from_numbers_sent_there_once():
+    """What arrives at each batch is the same memory at every evaluation; the rest is made from it."""
+    task, arrived = build(run_config(augmentation=BATCHED, evaluation=EvaluationConfig(batch_size=300))), []
+
+    def perform(name, function, *arguments, changes):
+        arrived.append([leaf.data_ptr() for leaf in tree_leaves(arguments) if isinstance(leaf, torch.Tensor)])
+        return function(*arguments)
+
+    task.perform = perform
+    first, second = task.evaluate(task.module), task.evaluate(task.module)
+    assert first == second
+    assert len(arrived) == 8 and all(len(one) == 1 for one in arrived)
+    assert arrived[:4] == arrived[4:]
+
+
 def test_augmented_copies_are_averaged_as_probabilities_beside_the_plain_image():
     evaluation = EvaluationConfig(batch_size=300, augmented_copies=2)
     batched = build(run_config(augmentation=BATCHED, evaluation=evaluation))
@@ -120,7 +136,7 @@ def test_augmented_copies_are_averaged_as_probabilities_beside_the_plain_image()
         batched.data.test, BATCHED, MNIST, 0, torch.device("cpu"), purpose="augmented copies"
     )
     pixels, labels = torch.tensor(batched.data.test.pixels)[:, None], torch.tensor(batched.data.test.labels)
-    views = [pixels, *(held_out(np.array([[0, i, copy] for i in range(1000)]))[0] for copy in (0, 1))]
+    views = [pixels, *(held_out.samples(torch.tensor([[0, i, copy] for i in range(1000)]))[0] for copy in (0, 1))]
     assert not any(torch.equal(views[i], views[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
     with torch.no_grad():
         mean = sum(module((view / 255 - 0.13) / 0.31).softmax(dim=1) for view in views) / 3
