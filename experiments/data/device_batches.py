@@ -100,6 +100,7 @@ class DeviceHeldOut:
     ) -> None:
         self.images, self.copies, self.device = DeviceImages(images, data, device), copies, device
         self._batches: list[HeldOutKeys] = []
+        self.augmented: AugmentedDeviceImages | None = None
         if copies:
             self.augmented = AugmentedDeviceImages(images, augmentation, data, seed, device, purpose="augmented copies")
 
@@ -120,4 +121,6 @@ class DeviceHeldOut:
 
     def made_copies(self, keys: HeldOutKeys) -> Iterator[Tensor]:
         """The images' augmented copies, one after another: uint8 [n, channels, height, width]."""
-        return (self.augmented.samples(copy)[0] for copy in keys.copies)
+        for copy in keys.copies:
+            assert self.augmented is not None
+            yield self.augmented.samples(copy)[0]

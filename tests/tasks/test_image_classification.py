@@ -25,6 +25,7 @@ from experiments.schema.config import (
     ScheduleConfig,
 )
 from experiments.schema.errors import UserError
+from experiments.schema.task_info import info
 from experiments.tasks.image_classification import Batch, ImageClassification
 from experiments.training.task import Part
 
@@ -107,6 +108,22 @@ def test_a_batched_update_holds_the_same_samples_for_every_split_and_after_a_jum
 def test_the_batched_pipeline_evaluates_to_the_bit_as_the_other(task):
     batched = build(run_config(augmentation=BATCHED))
     assert batched.evaluate(task.module) == task.evaluate(task.module)
+
+
+@pytest.mark.parametrize("copies", [0, 2])
+@pytest.mark.parametrize("fraction", [0.0, 0.1])
+def test_a_plan_counts_the_bytes_of_images_that_a_run_holds_on_the_device(copies, fraction):
+    config = run_config(
+        augmentation=BATCHED,
+        data=replace(MNIST, validation_fraction=fraction),
+        evaluation=EvaluationConfig(batch_size=300, augmented_copies=copies),
+    )
+    task = build(config)
+    held = [task.device_batches.images.padded, task.device_held_out.images.pixels]
+    if copies:
+        held.append(task.device_held_out.augmented.padded)
+    assert info("image_classification").memory(config) == {"images": sum(one.nbytes for one in held)}
+    assert info("image_classification").memory(run_config()) == {}
 
 
 def test_evaluations_of_images_on_the_device_are_made_from_numbers_sent_there_once():
