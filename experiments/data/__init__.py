@@ -22,6 +22,7 @@ SOURCES = {
     "imagenet": ("imagenet", "load"),
     "cifar10": ("cifar10", "load"),
     "cifar100": ("cifar100", "load"),
+    "cars": ("cars", "load"),
     "mnist": ("packaged", "mnist"),
     "digits": ("packaged", "digits"),
 }

@@ -43,6 +43,10 @@ def build(model: ModelConfig, data: DataConfig) -> nn.Module:
         from experiments.models import cifar
 
         return cifar.build(model, data)
+    if model.name.endswith("_concat_head"):
+        from experiments.models import concat_head
+
+        return concat_head.build(model, data)
     from experiments.models import images
 
     return images.build(model, data)

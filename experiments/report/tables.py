@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report import latex, markdown, search_page, study, table_claims, table_csv
+from experiments.report import claims_page, latex, markdown, search_page, study, table_claims, table_csv
 from experiments.report.collect import Average, Result, averages, beside_the_authors, records, results, scales
 from experiments.report.grid import ABSENT, column_label, make_grid
 from experiments.report.ordering import SUBJECT, Winner, orders
@@ -63,6 +63,7 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
             written += study.make_study(name, known)
     if not names:
         written += [_write_search(folder, name, known) for name in search_names()]
+        written.append(_write_claims(known, numbers))
     index = folder / "README.md"
     index.write_text(_index(filled) + _studies(studies, known) + _searches(), encoding="utf-8")
     return [*written, index]
@@ -90,6 +91,12 @@ def _write(
 def _write_search(folder: Path, name: str, known: Sequence[dict[str, Any]]) -> Path:
     path = folder / f"search_{name}.md"
     path.write_text(search_page.page(load_search(name), known), encoding="utf-8")
+    return path
+
+
+def _write_claims(known: Sequence[dict[str, Any]], numbers: dict[str, Reported]) -> Path:
+    path = paths.RESULTS / "claims.md"
+    path.write_text(claims_page.page(known, numbers), encoding="utf-8")
     return path
 
 

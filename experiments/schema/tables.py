@@ -40,23 +40,11 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class TableClaim:
-    """What a source says of a whole table (`says`): of each of `pairs` of optimizers the first gives the higher metric,
-    in every setting in which both have a cell that `cells` picks (by keys of the command line)."""
-
-    says: str
-    source: str
-    pairs: list[list[str]]
-    cells: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Table:
     """One table: its cells, and which of their keys name its rows and columns. `beside` is a second metric to show of
     our runs, where the one that the paper reports is not the one to go by. `averages` has the id of the mean over a row
     that the paper prints, by what names the row. `seeds` are those that a cell is judged by at paper scale, fixed
     before any of them was run: before all have ended a verdict is an early look, and other seeds are not judged.
-    Each of `claims` is judged over all its cells together.
     """
 
     name: str
@@ -70,18 +58,6 @@ class Table:
     beside: str | None = None
     averages: dict[Any, str] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
-    claims: list[TableClaim] = field(default_factory=list)
-
-    def compared(self, claim: TableClaim) -> list[tuple[Cell, Cell]]:
-        """The pairs of cells that a claim compares, the first with the higher value if it is true."""
-        picked = [cell for cell in self.cells if claim.cells.items() <= cell.choices().items()]
-        found = []
-        for higher, lower in claim.pairs:
-            others = {_setting(cell): cell for cell in picked if cell.optim == lower}
-            found += [
-                (cell, others[_setting(cell)]) for cell in picked if cell.optim == higher and _setting(cell) in others
-            ]
-        return found
 
 
 def table_names(configs: Path = paths.CONFIGS) -> list[str]:
@@ -99,13 +75,9 @@ def load_table(name: str, configs: Path = paths.CONFIGS) -> Table:
         raise UserError(f"{where}: a study of stages, no table of cells")
     cells = [_cell(cell, where) for cell in tree.pop("cells")]
     try:
-        claims = [TableClaim(**claim) for claim in tree.pop("claims", [])]
-        table = Table(name=name, cells=cells, claims=claims, **tree)
+        table = Table(name=name, cells=cells, **tree)
     except TypeError as error:
         raise UserError(f"{where}: {str(error).partition('__init__() ')[2]}") from None
-    for claim in claims:
-        if len(table.compared(claim)) < len(claim.pairs):
-            raise UserError(f"{where}: the claim {claim.says!r} compares optimizers that have no cells side by side")
     return table
 
 
@@ -144,10 +116,6 @@ def batch_sizes(config: RunConfig, configs: Path = paths.CONFIGS) -> set[int]:
         and cell.epochs in (None, config.epochs)
         and cell.updates in (None, config.updates)
     }
-
-
-def _setting(cell: Cell) -> tuple[Any, ...]:
-    return tuple(getattr(cell, key) for key in CELL_KEYS if key != "optim")
 
 
 def _cell(cell: dict[str, Any], where: str) -> Cell:

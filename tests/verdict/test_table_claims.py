@@ -6,7 +6,6 @@ import pytest
 from examples import record
 
 from experiments.report import table_claims as words
-from experiments.schema.errors import UserError
 from experiments.schema.tables import load_table
 from experiments.verdict.table_claims import judge_claims
 
@@ -80,16 +79,3 @@ def test_the_claim_of_adabelief_is_over_eight_others_and_three_networks_and_says
     assert {pair.lower.recipe for pair in claim.pairs} == {"adabelief"}
     assert not {"adan", "msvag"} & {pair.lower.optim for pair in claim.pairs}
     assert "With 5 seeds a side no single pair can refute it" in words.section(table, [claim])
-
-
-def test_a_claim_about_an_optimizer_without_cells_is_refused(tmp_path):
-    (tmp_path / "table").mkdir()
-    (tmp_path / "table" / "x.yaml").write_text(
-        "title: t\nmetric: top1\nrows: optim\ncolumns: [exp]\n"
-        "claims: [{says: a beats b, source: s, pairs: [[adam, adamww]]}]\n"
-        "cells: [{exp: e, optim: adam}, {exp: e, optim: adamw}]\n"
-    )
-    with pytest.raises(
-        UserError, match=r"configs/table/x.yaml: the claim 'a beats b' compares optimizers that have no"
-    ):
-        load_table("x", tmp_path)

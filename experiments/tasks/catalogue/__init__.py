@@ -6,6 +6,7 @@ from experiments.schema.task_info import TaskInfo
 from experiments.tasks.catalogue import (
     glue,
     image_classification,
+    image_fine_tuning,
     lstm_language_modelling,
     masked_language_modelling,
     ppo,
@@ -13,13 +14,15 @@ from experiments.tasks.catalogue import (
 )
 
 CATALOGUE: dict[str, TaskInfo] = {
-    kind.INFO.name: kind.INFO
+    kind.name: kind
     for kind in (
-        image_classification,
-        ppo,
-        masked_language_modelling,
-        glue,
-        lstm_language_modelling,
-        transformer_xl,
+        image_classification.INFO,
+        image_fine_tuning.HEAD,
+        image_fine_tuning.WHOLE,
+        ppo.INFO,
+        masked_language_modelling.INFO,
+        glue.INFO,
+        lstm_language_modelling.INFO,
+        transformer_xl.INFO,
     )
 }
