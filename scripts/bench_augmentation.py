@@ -17,6 +17,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import checkout  # noqa: F401
@@ -31,7 +32,7 @@ from experiments.data.augmentation import TrainTransform
 from experiments.data.batch_augmentation import BatchAugmentation
 from experiments.data.device_batches import DeviceBatches, Keys
 from experiments.data.images import ArrayImages
-from experiments.data.mixing import Mixing
+from experiments.data.mixing import Mixing, Mixture
 from experiments.data.reading import Reader, TrainReader
 from experiments.data.sampler import Share
 from experiments.data.streams import reseed
@@ -80,11 +81,13 @@ def contenders(side: int, channels: int, padding: int) -> dict[str, Contender]:
     def contender(read: Reader) -> Contender:
         return lambda keys: augment(*read(keys), keys, 1, [Share(0, np.arange(len(keys)))])[0]
 
-    mixing = Mixing(AugmentationConfig(mixup=0.2, cutmix=1.0), side, 0)
+    mixing = Mixing(AugmentationConfig(mixup=0.2, cutmix=1.0), side, 0, torch.device("cpu"))
+    updates = count(1)
 
     def mixed(keys: np.ndarray) -> Tensor:
-        mixture = mixing.mixture(1, np.zeros(len(keys), dtype=np.int64), keys[::-1].copy(), torch.device("cpu"))
-        return batches.made(Keys(torch.from_numpy(keys), mixture))[0]
+        samples = torch.from_numpy(keys)
+        mixture = Mixture(samples.flip(0), torch.zeros_like(samples[:, 0]), mixing.drawn(next(updates), groups=1))
+        return batches.made(Keys(samples, mixture))[0]
 
     batched = {BATCHED: lambda keys: batches.made(Keys(torch.from_numpy(keys), None))[0], MIXED: mixed}
     return batched | {name: contender(reader) for name, reader in readers.items()}

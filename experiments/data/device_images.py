@@ -21,7 +21,7 @@ PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "symmetric": "symmet
 
 
 class DeviceImages:
-    """A split on a device. A request is int64 [n]: indices. The answer is on the device, too."""
+    """A split on a device."""
 
     def __init__(self, images: Images, data: DataConfig, device: torch.device) -> None:
         """Decode what is not in memory yet. Raises UserError when an image cannot be read or has another size than
@@ -29,14 +29,13 @@ class DeviceImages:
         self.pixels = stack(np.array(_array(images, data.image_size))).to(device)  # a copy: some arrays are read-only
         self.labels = torch.from_numpy(images.labels).to(device)
 
-    def __call__(self, request: np.ndarray) -> Pixels:
-        index = torch.from_numpy(request).to(self.labels.device)
+    def samples(self, index: Tensor) -> Pixels:
+        """The images of `index`, int64 [n] on the device. Never waits for it."""
         return self.pixels.index_select(0, index), self.labels[index]
 
 
 class AugmentedDeviceImages:
-    """A split on a device, padded once; samples are cropped to their size and flipped. A request is int64 [n, 3]:
-    (epoch, index of the image, number of the copy)."""
+    """A split on a device, padded once; samples are cropped to their size and flipped."""
 
     def __init__(
         self,
@@ -55,15 +54,21 @@ class AugmentedDeviceImages:
         self.padded = stack(pixels).to(device)
         self.labels = torch.from_numpy(images.labels).to(device)
 
-    def __call__(self, request: np.ndarray) -> Pixels:
-        return self.samples(torch.from_numpy(request).to(self.labels.device))
-
     def samples(self, keys: Tensor) -> Pixels:
-        """The samples of `keys`, a request that is on the device. Never waits for the device."""
+        """The samples of `keys`, int64 [n, 3] on the device: (epoch, index of the image, number of the copy). Never
+        waits for the device."""
         index = keys[:, 1]
         row, column, flip = words(self.stream, keys, draws=3)
         cropped = crop(self.padded, index, below(self.places, row), below(self.places, column), self.side)
         return flip_horizontally(cropped, happens(self.flip, flip)), self.labels[index]
+
+
+def uploaded(numbers: np.ndarray, device: torch.device) -> Tensor:
+    """The same numbers on the device, for which the host does not wait."""
+    tensor = torch.from_numpy(numbers)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # from other memory the device would copy later than it is asked to
+    return tensor.to(device, non_blocking=True)
 
 
 def pad(pixels: np.ndarray, padding: int, mode: str) -> np.ndarray:

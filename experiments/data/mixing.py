@@ -7,12 +7,12 @@ so any way to cut the update sees the same.
     lambda of mixup  = Beta(alpha, alpha) at a hash of (seed, update, group), by its inverse
     box of cutmix    = sqrt(1 - lambda) of height and width, its centre anywhere, as much of it as lies within
 
-The few numbers of a group are drawn on the host, in float64, ahead of the device, which only reads them.
+A box of odd size loses a pixel, as in the timm of the released runs (up to 1.0.25 at least; 1.0.31 keeps it). The few
+numbers of a group are drawn on the host, in float64, for many updates ahead; the device only reads them.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,82 +21,93 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from experiments.data.counter_hash import below, words
+from experiments.data.device_images import uploaded
 from experiments.data.streams import derive
 from experiments.schema.config import AugmentationConfig
 
+AHEAD = 256  # updates whose numbers are drawn, and sent to the device, at once
 
-class Mixture(NamedTuple):
-    """What each of n samples is mixed with, and how: keys of the `partners`, int64 [n, 3]; `weights` float32 [n, 2] of
-    its own pixels and its partner's; `box` int64 [n, 4], the first row and the one after the last, then columns, that
-    its partner fills; `shares` float32 [n, 2] of both labels."""
 
-    partners: Tensor
-    weights: Tensor
-    box: Tensor
-    shares: Tensor
+class Draws(NamedTuple):
+    """What groups drew, one row each: `weights` float64 of a sample's own pixels; `boxes` int64 [groups, 4], the first
+    row and the one after the last, then columns, that the partner fills; `shares` float64 of a sample's own label."""
+
+    weights: np.ndarray
+    boxes: np.ndarray
+    shares: np.ndarray
 
 
 class Drawn(NamedTuple):
-    """What a group of an update drew: the weight of a sample's own pixels, the box and the share of its own label."""
+    """`Draws` on the device: `weights` and `shares` float32 [groups, 2], of a sample and of its partner; `boxes` int64
+    [groups, 4]."""
 
-    weight: float
-    box: tuple[int, int, int, int]
-    share: float
+    weights: Tensor
+    boxes: Tensor
+    shares: Tensor
 
 
-NOTHING = Drawn(1.0, (0, 0, 0, 0), 1.0)
+class Mixture(NamedTuple):
+    """What each of n samples is mixed with, and how: keys of the `partners`, int64 [n, 3], and the row of its group in
+    `drawn`, int64 [n]."""
+
+    partners: Tensor
+    groups: Tensor
+    drawn: Drawn
 
 
 class Mixing:
     """Draws for images of `side` x `side` pixels from the stream (seed, mixing)."""
 
-    def __init__(self, augmentation: AugmentationConfig, side: int, seed: int) -> None:
-        self.augmentation, self.side = augmentation, side
+    def __init__(self, augmentation: AugmentationConfig, side: int, seed: int, device: torch.device) -> None:
+        self.augmentation, self.side, self.device = augmentation, side, device
         self.stream = derive(seed, "mixing")
+        self._block: tuple[int, int] | None = None  # of updates, and of how many groups each, that are at hand
+        self._drawn: Drawn  # of this block: [AHEAD, groups, ...]
 
-    def draw(self, update: int, group: int) -> Drawn:
-        """The choice of a group of an update."""
-        drawn = words(self.stream, torch.tensor([[update, group]]), draws=5)[:, 0]
-        mixed, switched, quantile = ((drawn[:3].double() + 0.5) / 2**32).tolist()
+    def drawn(self, update: int, groups: int) -> Drawn:
+        """The choices of the first `groups` groups of an update."""
+        block, place = divmod(update, AHEAD)
+        if self._block != (block, groups):
+            self._drawn, self._block = self._ahead(block, groups), (block, groups)
+        return Drawn(*(part[place] for part in self._drawn))
+
+    def draw(self, updates: np.ndarray, groups: np.ndarray) -> Draws:
+        """The choices of groups of updates, both int64 [n]."""
+        drawn = words(self.stream, torch.from_numpy(np.column_stack([updates, groups])), draws=5)
+        mixed, switched, quantiles = (drawn[:3].double().numpy() + 0.5) / 2**32
         mixup, cutmix = self.augmentation.mixup, self.augmentation.cutmix
-        if mixed >= self.augmentation.mixup_probability:
-            return NOTHING
-        cuts = cutmix > 0 and (mixup <= 0 or switched < self.augmentation.mixup_switch_probability)
-        alpha = cutmix if cuts else mixup
-        weight = float(betaincinv(alpha, alpha, quantile))
-        if not cuts:
-            return Drawn(weight, (0, 0, 0, 0), weight)
-        half = int(self.side * math.sqrt(1 - weight)) // 2
-        row, column = below(self.side, drawn[3:]).tolist()
-        top, bottom, left, right = (
-            min(max(edge, 0), self.side) for edge in (row - half, row + half, column - half, column + half)
-        )
-        return Drawn(1.0, (top, bottom, left, right), 1 - (bottom - top) * (right - left) / self.side**2)
+        mixes = mixed < self.augmentation.mixup_probability
+        switches = switched < self.augmentation.mixup_switch_probability
+        cuts = mixes & (cutmix > 0) & (switches | (mixup <= 0))
+        alphas = np.where(cuts, cutmix, mixup if mixup > 0 else 1.0)
+        lambdas = np.where(mixes, betaincinv(alphas, alphas, quantiles), 1.0)
+        boxes = self._boxes(np.where(cuts, lambdas, 1.0), *below(self.side, drawn[3:]).numpy())
+        left_over = 1 - (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]) / self.side**2
+        return Draws(np.where(cuts, 1.0, lambdas), boxes, np.where(cuts, left_over, lambdas))
 
-    def mixture(self, update: int, groups: np.ndarray, partners: np.ndarray, device: torch.device) -> Mixture:
-        """Of samples of the groups int64 [n], which are mixed with those of the keys int64 [n, 3]."""
-        present, place = np.unique(groups, return_inverse=True)
-        drawn = [self.draw(update, int(group)) for group in present]
+    def _boxes(self, lambdas: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        half = (self.side * np.sqrt(1 - lambdas)).astype(np.int64) // 2
+        edges = np.stack([rows - half, rows + half, columns - half, columns + half], axis=1)
+        return edges.clip(0, self.side)
 
-        def each(values: list, dtype: type) -> Tensor:
-            return torch.from_numpy(np.array(values, dtype=dtype)[place]).to(device, non_blocking=True)
-
-        return Mixture(
-            torch.from_numpy(partners).to(device, non_blocking=True),
-            each([(one.weight, 1 - one.weight) for one in drawn], np.float32),
-            each([one.box for one in drawn], np.int64),
-            each([(one.share, 1 - one.share) for one in drawn], np.float32),
-        )
+    def _ahead(self, block: int, groups: int) -> Drawn:
+        updates, each = np.divmod(np.arange(AHEAD * groups), groups)
+        weights, boxes, shares = self.draw(block * AHEAD + updates, each)
+        pairs = (np.stack([part, 1 - part], axis=1).astype(np.float32) for part in (weights, shares))
+        weights, shares = (pair.reshape(AHEAD, groups, 2) for pair in pairs)
+        parts = (weights, boxes.reshape(AHEAD, groups, 4), shares)
+        return Drawn(*(uploaded(part, self.device) for part in parts))
 
 
-def blend(pixels: Tensor, partners: Tensor, mixture: Mixture) -> Tensor:
-    """uint8 images [n, channels, height, width] and those of their partners, mixed: float32, in whole levels."""
-    own, other = mixture.weights[:, :, None, None, None].unbind(1)
-    mixed = pixels.float() * own + partners.float() * other
-    top, bottom, left, right = mixture.box[:, :, None].unbind(1)
+def blend(pixels: Tensor, partners: Tensor, weights: Tensor, boxes: Tensor) -> Tensor:
+    """uint8 images [n, channels, height, width] and those of their partners, mixed: float32, in whole levels. `weights`
+    are [n, 2], `boxes` [n, 4]: see `Drawn`."""
+    own, other = weights[:, :, None, None, None].unbind(1)
+    top, bottom, left, right = boxes[:, :, None].unbind(1)
     rows, columns = (torch.arange(size, device=pixels.device) for size in pixels.shape[2:])
     inside = ((rows >= top) & (rows < bottom))[:, :, None] & ((columns >= left) & (columns < right))[:, None, :]
-    return torch.where(inside[:, None], partners.float(), mixed.round_())
+    filled = torch.where(inside[:, None], partners, pixels)  # in bytes; where there is a box, `own` is 1
+    return filled.float().mul_(own).add_(partners.float().mul_(other)).round_()
 
 
 def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:

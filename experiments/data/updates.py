@@ -59,6 +59,11 @@ class UpdateSamples:
             mirrored.append(self._keys(update, group + (last - place) * groups))
         return mirrored
 
+    @property
+    def most_groups(self) -> int:
+        """Groups of a whole global batch: what is left of an epoch has no more."""
+        return max(1, -(-self.batch_size // self.batch_per_device))
+
     def _positions(self, update: int) -> list[np.ndarray]:
         return [np.concatenate([share.positions for share in shares]) for shares in self.shares(update)]
 

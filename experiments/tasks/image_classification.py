@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from experiments import data, models
 from experiments.data.augmentation import EvaluationTransform, TrainTransform
 from experiments.data.batch_augmentation import BatchAugmentation, Normalise
-from experiments.data.device_batches import DeviceBatches, Keys
-from experiments.data.device_images import AugmentedDeviceImages, DeviceImages
+from experiments.data.device_batches import DeviceBatches, DeviceHeldOut, HeldOutKeys, Keys
 from experiments.data.readable import require_readable
-from experiments.data.reading import EvaluationReader, Reader, Stream, TrainReader, read_ahead
+from experiments.data.reading import EvaluationReader, Pixels, Stream, TrainReader, read_ahead
 from experiments.data.streams import derive, reseed
 from experiments.data.updates import UpdateSamples
 from experiments.schema.batches import unit
@@ -60,8 +59,6 @@ class ImageClassification:
                 f"{config.data.trained_size} training images are less than one batch of {config.global_batch_size}"
             )
         require_batch_statistics(config)
-        self.batched = config.augmentation.pipeline == "batched"
-        self.workers = 0 if self.batched else min(config.data.workers, os.cpu_count() or 1)
         self.criterion = loss_by_name(config.loss.name)
         self.samples = UpdateSamples(
             seed=config.seed,
@@ -83,19 +80,14 @@ class ImageClassification:
         require_readable(self.data.test, held_out=True, side=None if config.data.resize else config.data.image_size)
         reseed(derive(config.seed, "initialisation"))
         self.module: nn.Module = models.build(config.model, config.data).to(part.device)
-        self.augment = BatchAugmentation(config.augmentation, config.data, config.loss.label_smoothing, config.seed)
         self.normalise = Normalise(config.data)
-        self.device_batches = self._device_batches()
-        train_reader, self.evaluation_reader = self._readers()
-        self.augmented_reader = self._augmented_reader()
         self.answers = torch.zeros(4, dtype=torch.float64, device=part.device)  # sums of an evaluation
-        self.stream = Stream(
-            train_reader,
-            self.samples,
-            last_update=self.updates_per_epoch * config.total_epochs,
-            workers=self.workers,
-            pin_memory=part.device.type == "cuda",
-        )
+        self.device_batches: DeviceBatches | None = None
+        self.device_held_out: DeviceHeldOut | None = None
+        if config.augmentation.pipeline == "batched":
+            self._hold_on_device()
+        else:
+            self._read_on_host()
 
     def count(self, update: int) -> int:
         """Samples of the whole update: the global batch, or what is left of the epoch."""
@@ -136,7 +128,7 @@ class ImageClassification:
         """
         training = module.training
         module.eval()
-        rank, world_size, device = self.part.rank, self.part.world_size, self.part.device
+        rank, world_size = self.part.rank, self.part.world_size
         size, batch_size = len(self.data.test), self.config.evaluation.batch_size
         mine = np.arange(rank, size, world_size)
         starts = range(0, -(-size // world_size), batch_size)
@@ -145,17 +137,15 @@ class ImageClassification:
             mine[start : start + batch_size] if n else mine[:1] for start, n in zip(starts, counts, strict=True)
         ]
         sums = self.answers.zero_()
-        answers = read_ahead(self.evaluation_reader, requests, self.workers, device.type == "cuda")
-        for (pixels, labels), request, n in zip(answers, requests, counts, strict=True):
-            pixels, labels = (tensor.to(device, non_blocking=True) for tensor in (pixels, labels))
+        for batch, n in zip(self._held_out(requests), counts, strict=True):
             add = partial(self._add_answers, module)
-            self.perform(("evaluation", id(module)), add, pixels, labels, self._copies(request), n, changes=[sums])
+            self.perform(("evaluation", id(module)), add, batch, n, changes=[sums])
         if dist.is_initialized():
             dist.all_reduce(sums)
         module.train(training)
         top1, top5, loss, augmented_top1 = (sums / size).tolist()
         metrics = {"top1": 100 * top1, "top5": 100 * top5, "eval_loss": loss}
-        if self.augmented_reader is not None:
+        if self.config.evaluation.augmented_copies:
             metrics["augmented_top1"] = 100 * augmented_top1
         if self.config.data.validation_fraction:
             return {validation_name(name): value for name, value in metrics.items()}
@@ -172,49 +162,53 @@ class ImageClassification:
     def load(self, state: dict[str, Any]) -> None:
         """Nothing to load."""
 
-    def _readers(self) -> tuple[Reader, Reader]:
-        """What answers requests for training and for held-out samples: see `reading` and `device_images`."""
-        config, train, test, device = self.config, self.data.train, self.data.test, self.part.device
-        if self.device_batches is not None:
-            return self.device_batches.images, DeviceImages(test, config.data, device)
-        return (
-            TrainReader(train, TrainTransform(config.augmentation, config.data), config.seed),
-            EvaluationReader(test, EvaluationTransform(config.evaluation, config.data)),
+    def _hold_on_device(self) -> None:
+        """Both splits on the device: see `device_batches`."""
+        config, device = self.config, self.part.device
+        augmentation, copies, smoothing = (
+            config.augmentation,
+            config.evaluation.augmented_copies,
+            config.loss.label_smoothing,
+        )
+        self.device_batches = DeviceBatches(self.data.train, augmentation, config.data, smoothing, config.seed, device)
+        self.device_held_out = DeviceHeldOut(self.data.test, augmentation, config.data, copies, config.seed, device)
+
+    def _read_on_host(self) -> None:
+        """Both splits read and augmented image by image: see `reading` and `batch_augmentation`."""
+        config, augmentation = self.config, self.config.augmentation
+        self.workers, self.pin_memory = min(config.data.workers, os.cpu_count() or 1), self.part.device.type == "cuda"
+        self.augment = BatchAugmentation(augmentation, config.data, config.loss.label_smoothing, config.seed)
+        self.evaluation_reader = EvaluationReader(self.data.test, EvaluationTransform(config.evaluation, config.data))
+        self.stream = Stream(
+            TrainReader(self.data.train, TrainTransform(augmentation, config.data), config.seed),
+            self.samples,
+            last_update=self.updates_per_epoch * config.total_epochs,
+            workers=self.workers,
+            pin_memory=self.pin_memory,
         )
 
-    def _device_batches(self) -> DeviceBatches | None:
-        """What makes micro-batches on the device, where images lie there."""
-        if not self.batched:
-            return None
-        config = self.config
-        smoothing, device = config.loss.label_smoothing, self.part.device
-        return DeviceBatches(self.data.train, config.augmentation, config.data, smoothing, config.seed, device)
+    def _held_out(self, requests: list[np.ndarray]) -> Iterable[Pixels | HeldOutKeys]:
+        """Held-out images and their labels, on the device, or what they are made from there."""
+        if self.device_held_out is not None:
+            yield from self.device_held_out.batches(requests)
+            return
+        device = self.part.device
+        for pixels, labels in read_ahead(self.evaluation_reader, requests, self.workers, self.pin_memory):
+            yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
-    def _augmented_reader(self) -> AugmentedDeviceImages | None:
-        """What answers requests for augmented held-out samples, where they are asked for."""
-        config = self.config
-        if not config.evaluation.augmented_copies:
-            return None
-        purpose, device = "augmented copies", self.part.device
-        return AugmentedDeviceImages(
-            self.data.test, config.augmentation, config.data, config.seed, device, purpose=purpose
-        )
-
-    def _copies(self, request: np.ndarray) -> list[Tensor]:
-        """Keys of the augmented copies of held-out images, copy by copy, the same at every evaluation."""
-        columns = [np.zeros_like(request), request]
-        copies = range(self.config.evaluation.augmented_copies)
-        keys = [np.column_stack([*columns, np.full_like(request, copy)]) for copy in copies]
-        return [torch.from_numpy(one).to(self.part.device, non_blocking=True) for one in keys]
-
-    def _add_answers(self, module: nn.Module, pixels: Tensor, labels: Tensor, copies: list[Tensor], n: int) -> None:
+    def _add_answers(self, module: nn.Module, batch: Pixels | HeldOutKeys, n: int) -> None:
         """Add what is right of the first `n` images, and how wrong it is, to the sums of the evaluation."""
+        if not isinstance(batch, HeldOutKeys):
+            pixels, labels = batch
+            self.answers[:3] += _sums(self._logits(module, pixels)[:n], labels[:n])
+            return
+        assert self.device_held_out is not None
+        pixels, labels = self.device_held_out.made(batch)
         logits, labels = self._logits(module, pixels)[:n], labels[:n]
         self.answers[:3] += _sums(logits, labels)
-        if self.augmented_reader is not None:
+        if batch.copies:
             probabilities = logits.softmax(dim=1)
-            for keys in copies:
-                augmented, _ = self.augmented_reader.samples(keys)
+            for augmented in self.device_held_out.made_copies(batch):
                 probabilities = probabilities + self._logits(module, augmented)[:n].softmax(dim=1)
             self.answers[3] += (probabilities.argmax(dim=1) == labels).sum()
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_by_image import cropped, cut_out
 from PIL import Image
 
 from experiments.data.batch_augmentation import Normalise
@@ -12,7 +13,7 @@ from experiments.data.counter_hash import below, happens, words
 from experiments.data.device_batches import DeviceBatches, Keys
 from experiments.data.device_images import AugmentedDeviceImages, DeviceImages
 from experiments.data.images import ArrayImages, FileImages
-from experiments.data.mixing import Mixing
+from experiments.data.mixing import Mixing, Mixture
 from experiments.data.streams import derive
 from experiments.schema.config import AugmentationConfig, DataConfig
 from experiments.schema.errors import DataError, UserError
@@ -20,37 +21,10 @@ from experiments.schema.errors import DataError, UserError
 CPU = torch.device("cpu")
 
 
-def mix(x: int) -> int:
-    x = (x ^ x >> 16) * 0x7FEB352D % 2**32
-    x = (x ^ x >> 15) * 0x846CA68B % 2**32
-    return x ^ x >> 16
-
-
-def word(stream: int, key: list[int], draw: int) -> int:
-    state = stream % 2**32
-    for part in key:
-        state = mix(state ^ mix((part + 0x9E3779B9) % 2**32))
-    return mix((state + draw * 0x9E3779B9) % 2**32)
-
-
 def augmented(pixels: np.ndarray, key: list[int], seed: int, augmentation: AugmentationConfig) -> np.ndarray:
     """One image: float32 [channels, side, side], black 0 and white 1."""
-    side, padding = pixels.shape[1], augmentation.padding
-    row, column, flip = (word(derive(seed, "crop and flip"), key, draw) for draw in (1, 2, 3))
-    widths = [(padding, padding), (padding, padding), (0, 0)]
-    image = pixels[key[1]].reshape(side, side, -1)
-    image = np.pad(image, widths, {"zeros": "constant"}.get(augmentation.padding_mode, augmentation.padding_mode))
-    top, left = (drawn * (2 * padding + 1) // 2**32 for drawn in (row, column))
-    image = image[top : top + side, left : left + side]
-    if flip < augmentation.horizontal_flip * 2**32:
-        image = image[:, ::-1]
-    image = image.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-    y, x = (word(derive(seed, "cutout"), key, draw) * side // 2**32 for draw in (1, 2))
-    half = augmentation.cutout // 2
-    for i in range(y - half, y - half + augmentation.cutout):
-        for j in range(x - half, x - half + augmentation.cutout):
-            if 0 <= i < side and 0 <= j < side:
-                image[:, i, j] = 0
+    image = cropped(pixels, key, seed, augmentation).astype(np.float32) / np.float32(255)
+    cut_out(image, key, seed, augmentation.cutout)
     return image
 
 
@@ -122,7 +96,7 @@ def test_evaluation_takes_the_images_as_they_are(channels):
     images = images_of(11, 8, channels)
     images.pixels.setflags(write=False)  # as those that Pillow lends
     config = DataConfig(channels=channels, image_size=8, mean=[0.4] * channels, std=[0.2] * channels)
-    pixels, labels = DeviceImages(images, config, CPU)(np.array([7, 0, 10]))
+    pixels, labels = DeviceImages(images, config, CPU).samples(torch.tensor([7, 0, 10]))
     raw = torch.tensor(images.pixels[[7, 0, 10]])
     assert torch.equal(pixels, raw.permute(0, 3, 1, 2) if channels == 3 else raw[:, None])
     assert labels.tolist() == images.labels[[7, 0, 10]].tolist()
@@ -141,7 +115,7 @@ def test_files_of_one_size_are_decoded_once_and_held(tmp_path):
     held = DeviceImages(write(tmp_path, [8, 8, 8]), data_config(8, 3), CPU)
     for file in tmp_path.iterdir():
         file.unlink()
-    pixels, labels = held(np.array([2, 1]))
+    pixels, labels = held.samples(torch.tensor([2, 1]))
     assert pixels[:, 0, 0, 0].tolist() == [20, 10] and labels.tolist() == [2, 1]
 
 
@@ -166,7 +140,8 @@ def test_a_gpu_sees_the_pixels_that_a_cpu_sees(channels):
     found = []
     for device in (CPU, torch.device("cuda")):
         made = DeviceBatches(images, augmentation, config, 0.1, 1, device)
-        mixture = Mixing(augmentation, 32, 1).mixture(3, order % 4, keys[::-1].copy(), device)
-        found.append([part.cpu() for part in made.made(Keys(torch.from_numpy(keys).to(device), mixture))])
+        samples, groups = torch.from_numpy(keys).to(device), torch.from_numpy(order % 4).to(device)
+        mixture = Mixture(samples.flip(0), groups, Mixing(augmentation, 32, 1, device).drawn(3, groups=4))
+        found.append([part.cpu() for part in made.made(Keys(samples, mixture))])
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])

@@ -144,6 +144,13 @@ def test_a_plan_in_words_says_its_scale_and_what_that_made_of_the_experiment(cap
     assert "2 runs, small and mini scale" in capsys.readouterr().out
 
 
+def test_images_that_lie_on_the_device_are_counted():
+    [config] = compose(["exp=cifar10_wrn22", "optim=adamw", "scale=paper"])
+    made = plan.make(config)
+    assert made.memory["images"] == 3 * (50_000 * 40**2 + 10_000 * 32**2)  # padded by 4 a side; as they are
+    assert made.memory["parameters"] == 4 * made.n_parameters
+
+
 def test_a_sweep_plans_to_a_list(capsys):
     trees = planned(capsys, "exp=vit_small", "-m", "seed=0,1", "launch=plan", "launch.format=json")
     assert [tree["seed"] for tree in trees] == [0, 1]

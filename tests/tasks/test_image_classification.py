@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from experiments import data, tasks
 from experiments.data.device_batches import Keys
@@ -24,6 +25,7 @@ from experiments.schema.config import (
     ScheduleConfig,
 )
 from experiments.schema.errors import UserError
+from experiments.schema.task_info import info
 from experiments.tasks.image_classification import Batch, ImageClassification
 from experiments.training.task import Part
 
@@ -108,6 +110,37 @@ def test_the_batched_pipeline_evaluates_to_the_bit_as_the_other(task):
     assert batched.evaluate(task.module) == task.evaluate(task.module)
 
 
+@pytest.mark.parametrize("copies", [0, 2])
+@pytest.mark.parametrize("fraction", [0.0, 0.1])
+def test_a_plan_counts_the_bytes_of_images_that_a_run_holds_on_the_device(copies, fraction):
+    config = run_config(
+        augmentation=BATCHED,
+        data=replace(MNIST, validation_fraction=fraction),
+        evaluation=EvaluationConfig(batch_size=300, augmented_copies=copies),
+    )
+    task = build(config)
+    held = [task.device_batches.images.padded, task.device_held_out.images.pixels]
+    if copies:
+        held.append(task.device_held_out.augmented.padded)
+    assert info("image_classification").memory(config) == {"images": sum(one.nbytes for one in held)}
+    assert info("image_classification").memory(run_config()) == {}
+
+
+def test_evaluations_of_images_on_the_device_are_made_from_numbers_sent_there_once():
+    """What arrives at each batch is the same memory at every evaluation; the rest is made from it."""
+    task, arrived = build(run_config(augmentation=BATCHED, evaluation=EvaluationConfig(batch_size=300))), []
+
+    def perform(name, function, *arguments, changes):
+        arrived.append([leaf.data_ptr() for leaf in tree_leaves(arguments) if isinstance(leaf, torch.Tensor)])
+        return function(*arguments)
+
+    task.perform = perform
+    first, second = task.evaluate(task.module), task.evaluate(task.module)
+    assert first == second
+    assert len(arrived) == 8 and all(len(one) == 1 for one in arrived)
+    assert arrived[:4] == arrived[4:]
+
+
 def test_augmented_copies_are_averaged_as_probabilities_beside_the_plain_image():
     evaluation = EvaluationConfig(batch_size=300, augmented_copies=2)
     batched = build(run_config(augmentation=BATCHED, evaluation=evaluation))
@@ -120,7 +153,7 @@ def test_augmented_copies_are_averaged_as_probabilities_beside_the_plain_image()
         batched.data.test, BATCHED, MNIST, 0, torch.device("cpu"), purpose="augmented copies"
     )
     pixels, labels = torch.tensor(batched.data.test.pixels)[:, None], torch.tensor(batched.data.test.labels)
-    views = [pixels, *(held_out(np.array([[0, i, copy] for i in range(1000)]))[0] for copy in (0, 1))]
+    views = [pixels, *(held_out.samples(torch.tensor([[0, i, copy] for i in range(1000)]))[0] for copy in (0, 1))]
     assert not any(torch.equal(views[i], views[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
     with torch.no_grad():
         mean = sum(module((view / 255 - 0.13) / 0.31).softmax(dim=1) for view in views) / 3

@@ -67,9 +67,16 @@ def said(line: str) -> None:
         (small(*ADAMW, "model.drop_path=0.2", "clip_grad_norm=0.5", "ema_decay=0.9"), 30),
         (small(*ADAMW, "exp=resnet18", "launch.micro_batch=16", "stop_at=13updates"), 10),
         (small(*ADAMW, *ON_DEVICE, "launch.micro_batch=12"), 30),
+        (small(*ADAMW, *ON_DEVICE, "augmentation.mixup=0.2", "evaluation.augmented_copies=2"), 30),
         (lstm(*ADAMW, f"stop_at={UPDATES}updates"), 10),
     ],
-    ids=["vit", "batch norm and micro-batches", "images on the device", "recurrent memory"],
+    ids=[
+        "vit",
+        "batch norm and micro-batches",
+        "images on the device",
+        "copies of held-out images",
+        "recurrent memory",
+    ],
 )
 def test_a_run_of_replays_is_the_run_itself_bit_for_bit(begun, config, replays):
     counting, ends = Counting(), []

@@ -83,7 +83,7 @@ def _check_room(config: RunConfig) -> None:
             raise UserError(
                 f"{key}={value} ({origin(config, key)}): images are {side} x {side} pixels; did you mean {most}?"
             )
-    size = _padded(config, config.data.train_size)
+    size = _padded(config, config.data.trained_size)
     if size > MOST_ON_DEVICE:
         key = "augmentation.pipeline"
         raise UserError(
@@ -97,9 +97,10 @@ def memory(config: RunConfig) -> dict[str, int]:
     """Bytes of the images that lie on the device; labels are a trifle beside them."""
     if config.augmentation.pipeline != "batched":
         return {}
-    held_out = config.data.test_size * config.data.channels * config.data.image_size**2
-    padded = _padded(config, config.data.test_size) if config.evaluation.augmented_copies else 0
-    return {"images": _padded(config, config.data.train_size) + held_out + padded}
+    evaluated = config.data.validation_size or config.data.test_size
+    held_out = evaluated * config.data.channels * config.data.image_size**2
+    padded = _padded(config, evaluated) if config.evaluation.augmented_copies else 0
+    return {"images": _padded(config, config.data.trained_size) + held_out + padded}
 
 
 def _padded(config: RunConfig, images: int) -> int:
