@@ -15,7 +15,7 @@ from typing import Any
 import checkout  # noqa: F401
 
 from experiments.record.run_directory import run_name
-from experiments.schema import names, paths
+from experiments.schema import paths
 from experiments.schema.compose import compose
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
@@ -23,19 +23,19 @@ from experiments.schema.tables import load_table
 from experiments.schema.typed import to_dict
 
 CIFAR10, PTB = "cifar10", "ptb"
-SMALL = "scale=small"
 ADABELIEF_ORDER = ("adan", "adam", "adabelief", "adamw", "sgd", "yogi", "radam", "msvag_adabelief", "adabound", "msvag")
 ENDED = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
 class Work:
-    """A run: overrides of run.py without its scale, the data it needs, and minutes on an H100, guessed."""
+    """A run: overrides of run.py without its `scale`, the data it needs, and minutes on an H100, guessed."""
 
     group: str
     overrides: tuple[str, ...]
     data: str
     minutes: float
+    scale: str = "paper"
 
     @property
     def title(self) -> str:
@@ -74,14 +74,7 @@ def small_scale() -> Iterator[Work]:
             overrides = tuple(f"{key}={value}" for key, value in cell.choices().items())
             if overrides not in seen:
                 seen.add(overrides)
-                yield Work(f"table {name}, {SMALL}", overrides, CIFAR10, 10.0)
-
-
-def scale_of(work: Work, cpu: bool) -> str | None:
-    """The scale at which a run is made; None where this checkout has none for it."""
-    if SMALL not in work.group:
-        return "mini" if cpu else "paper"
-    return "small" if "small" in names.choices("scale") else None
+                yield Work(f"table {name}, scale=small", overrides, CIFAR10, 10.0, "small")
 
 
 def configuration(work: Work, scale: str, data: Path | None) -> RunConfig:

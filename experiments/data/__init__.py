@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 # name -> (module, its function that loads); the module's `missing` says what is absent, its `identity` what is there.
 SOURCES = {
-    "imagenet": ("imagenet", "load"),
+    "imagenet": ("photographs", "load"),
     "cifar10": ("cifar10", "load"),
     "cifar100": ("cifar100", "load"),
-    "cars": ("cars", "load"),
+    "cars": ("photographs", "load"),
     "mnist": ("packaged", "mnist"),
     "digits": ("packaged", "digits"),
 }

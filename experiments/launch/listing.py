@@ -34,7 +34,7 @@ KEYS = {
     "scale": "mini by default; listed above",
     "recipe": "one of the experiment's recipes",
     "task.name": "the same of bert_glue, whose recipes are tasks of GLUE",
-    "parent": "run of bert_pretrain whose weights bert_glue fine-tunes; init=FOLDER: a checkpoint of transformers",
+    "parent": "run that bert_glue or cars_resnet50 goes on from; init=: weights, a folder of transformers or a file",
     "epochs": "nominal budget, one of the recipe's; of an experiment that counts updates: updates=",
     "batch_size": "nominal; another than the recipe's scales the rate by lr_scaling (sqrt, linear, none)",
     "seed": "0 by default",

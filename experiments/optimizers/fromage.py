@@ -47,8 +47,7 @@ class Fromage(Optimizer):
                 if group["weight_decay"] != 0:
                     grad = grad.add(parameter, alpha=group["weight_decay"])
                 ratio = parameter.norm() / grad.norm()
-                scale = torch.where(
-                    ratio.isfinite() & (ratio > 0), ratio, 1.0
-                )  # asked on the device: the host never waits
+                # Asked on the device: the host never waits.
+                scale = torch.where(ratio.isfinite() & (ratio > 0), ratio, 1.0)
                 parameter.sub_(grad * (lr * scale)).div_(shrink)
         return loss

@@ -75,10 +75,9 @@ def load_table(name: str, configs: Path = paths.CONFIGS) -> Table:
         raise UserError(f"{where}: a study of stages, no table of cells")
     cells = [_cell(cell, where) for cell in tree.pop("cells")]
     try:
-        table = Table(name=name, cells=cells, **tree)
+        return Table(name=name, cells=cells, **tree)
     except TypeError as error:
         raise UserError(f"{where}: {str(error).partition('__init__() ')[2]}") from None
-    return table
 
 
 def expand(point: Point, configs: Path = paths.CONFIGS) -> list[Point]:

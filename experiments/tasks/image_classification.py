@@ -164,12 +164,8 @@ class ImageClassification:
 
     def _hold_on_device(self) -> None:
         """Both splits on the device: see `device_batches`."""
-        config, device = self.config, self.part.device
-        augmentation, copies, smoothing = (
-            config.augmentation,
-            config.evaluation.augmented_copies,
-            config.loss.label_smoothing,
-        )
+        config, augmentation, device = self.config, self.config.augmentation, self.part.device
+        smoothing, copies = config.loss.label_smoothing, config.evaluation.augmented_copies
         self.device_batches = DeviceBatches(self.data.train, augmentation, config.data, smoothing, config.seed, device)
         self.device_held_out = DeviceHeldOut(self.data.test, augmentation, config.data, copies, config.seed, device)
 
@@ -198,17 +194,17 @@ class ImageClassification:
 
     def _add_answers(self, module: nn.Module, batch: Pixels | HeldOutKeys, n: int) -> None:
         """Add what is right of the first `n` images, and how wrong it is, to the sums of the evaluation."""
-        if not isinstance(batch, HeldOutKeys):
-            pixels, labels = batch
-            self.answers[:3] += _sums(self._logits(module, pixels)[:n], labels[:n])
-            return
-        assert self.device_held_out is not None
-        pixels, labels = self.device_held_out.made(batch)
+        copies: Iterable[Tensor] = ()
+        if isinstance(batch, HeldOutKeys):
+            assert self.device_held_out is not None
+            copies = self.device_held_out.made_copies(batch)
+            batch = self.device_held_out.made(batch)
+        pixels, labels = batch
         logits, labels = self._logits(module, pixels)[:n], labels[:n]
         self.answers[:3] += _sums(logits, labels)
-        if batch.copies:
+        if self.config.evaluation.augmented_copies:
             probabilities = logits.softmax(dim=1)
-            for augmented in self.device_held_out.made_copies(batch):
+            for augmented in copies:
                 probabilities = probabilities + self._logits(module, augmented)[:n].softmax(dim=1)
             self.answers[3] += (probabilities.argmax(dim=1) == labels).sum()
 

@@ -12,8 +12,6 @@ from experiments.schema.errors import UserError
 from experiments.schema.task_info import info
 from experiments.training.replays import Replays, into_cuda_graphs
 
-AUTO = "auto"
-
 
 def why_not(config: RunConfig, device: torch.device, world_size: int, runs: int) -> str | None:
     """What stands in the way of recording the updates of `runs` runs that train as one batch; None where nothing

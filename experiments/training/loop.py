@@ -96,10 +96,6 @@ class Run:
 
         prepare(task.module, config.precision, part.device, config.model.channels_last)
         self.players, self.divergence = players_of(task, [member for member, _ in self.members], part)
-        self.notices: list[str] = []  # for the progress, which begins later
-        replays = capture.replays_of(config, part.device, part.world_size, len(self.seeds), self._say)
-        if replays is not None:
-            self.record_updates(replays)
         alone_on_gpu = part.device.type == "cuda" and len(self.seeds) == 1
         self.updates_between_reads = config.launch.updates_between_reads or (READS_APART if alone_on_gpu else 1)
         self.ema = _moving_average(task.module, config.ema_decay) if config.ema_decay else None
@@ -123,7 +119,7 @@ class Run:
 
     def resume(self) -> None:
         """Load the newest checkpoint that can be used, if any, and cut the event log back to where it stood then. A run
-        that was begun and has none begins again, and says so.
+        that was begun and has none begins again, and says so. Where updates can be recorded, they will be.
 
         Raises UserError, with nothing changed on disk, when there are checkpoints and none can be used.
         """
@@ -143,8 +139,11 @@ class Run:
             self.journal.note("optimizer_changed", before=state["optimizer_ran"], now=now)
         title = title_of([config for config, _ in self.members])
         self.progress = RunProgress(title, self.total_updates, self.update, self.part.rank == 0)
-        for line in self.notices:
-            self.progress.say(line)
+        replays = capture.replays_of(
+            self.config, self.part.device, self.part.world_size, len(self.seeds), self.progress.say
+        )
+        if replays is not None:
+            self.record_updates(replays)
         if refused:
             parallel.wait_for_all(self.part.device)  # every rank has read what is renamed now
         for path, reason in refused if self.journal.writes else ():
@@ -246,9 +245,6 @@ class Run:
         left = self.divergence.left(last.losses)
         self.progress.updated(self.update, sum(left) / len(left), last.samples * len(last.losses))
         return any(one.leaving for one in stepped)
-
-    def _say(self, line: str) -> None:
-        self.progress.say(line) if hasattr(self, "progress") else self.notices.append(line)
 
     def _saves(self) -> bool:
         """Whether a checkpoint is saved here."""

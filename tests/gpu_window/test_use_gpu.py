@@ -196,9 +196,7 @@ def test_every_run_that_is_declared_can_be_composed():
     works = list(gpu_work.declared())
     assert len({(work.overrides, work.group) for work in works}) == len(works)
     for each in works:
-        scale = gpu_work.scale_of(each, cpu=False)
-        if scale is not None:
-            assert gpu_work.configuration(each, scale, None).scale == scale
+        assert gpu_work.configuration(each, each.scale, None).scale == each.scale
     groups = list(dict.fromkeys(work.group for work in works))
     assert groups[:4] == ["fast.ai CIFAR-10", "VGG-11", "Penn Treebank", "ResNet-34"]
 

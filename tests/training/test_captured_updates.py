@@ -13,6 +13,7 @@ from experiments.schema.check import check
 from experiments.schema.compose import compose
 from experiments.schema.digest import config_digest
 from experiments.schema.errors import UserError
+from experiments.training import capture
 from experiments.training.capture import require, why_not
 from experiments.training.divergence import NonFiniteLoss
 from experiments.training.loop import Run
@@ -92,6 +93,19 @@ def test_a_run_of_replays_is_the_run_itself_bit_for_bit(begun, config, replays):
     assert_same(ends[0][1], ends[1][1])
     assert counting.recorded >= 2
     assert counting.replayed >= replays
+
+
+def test_a_run_that_can_be_captured_is_from_its_beginning_and_says_so(begun, monkeypatch):
+    """As on a GPU, with the tape in the place of its graphs."""
+    counting = Counting()
+    monkeypatch.setattr(capture, "why_not", lambda *_: None)
+    monkeypatch.setattr(capture, "into_cuda_graphs", lambda device: counting)
+    with begun(100, small(*ADAMW, *TINY, "capture=true", "stop_at=9updates")) as (run, interruption), run.progress:
+        on_device(run)
+        run.go(interruption)
+        assert run.captured
+    assert counting.replayed > 0
+    assert '"kind":"captured"' in run.directory.timing_path.read_text()
 
 
 def test_a_resumed_run_of_replays_ends_like_one_left_alone(begun):

@@ -1,4 +1,5 @@
-"""Stanford Cars (16,185 photographs of 196 models) from an image folder (`data.root=`) or the hub (`data.hub=`)."""
+"""Photographs of many sizes, ImageNet-1k and Stanford Cars, from an image folder (`data.root=`) or the hub
+(`data.hub=`)."""
 
 from __future__ import annotations
 
@@ -8,6 +9,12 @@ from experiments.data import folder, hub
 from experiments.data.images import DataSet
 from experiments.schema.config import DataConfig
 from experiments.schema.errors import UserError
+
+PLACES = {
+    "imagenet": "data.root=FOLDER with train/ and val/, or data.hub=ILSVRC/imagenet-1k (a Hugging Face data set)",
+    "cars": "data.root=FOLDER with train/ and test/, in each a folder for each of the 196 classes, or "
+    "data.hub=REPOSITORY (a Hugging Face data set)",
+}
 
 
 def load(config: DataConfig) -> DataSet:
@@ -27,8 +34,5 @@ def missing(config: DataConfig) -> str | None:
     if config.hub:
         return hub.missing(config)
     if not config.root:
-        return (
-            "data=cars needs a place to read from: data.root=FOLDER with train/ and test/, in each a folder for each "
-            "of the 196 classes, or data.hub=REPOSITORY (a Hugging Face data set)"
-        )
+        return f"data={config.name} needs a place to read from: {PLACES[config.name]}"
     return folder.missing(config)
