@@ -44,6 +44,10 @@ def _answer(arguments: list[str]) -> tuple[int, bool]:
 
     points = parse(arguments)
     trains = points[0].choices.get("launch") != "plan"
+    if any("tune" in point.choices for point in points):
+        from experiments.launch import tuning
+
+        return tuning.run(points), trains
     if ask_for_a_study(points):
         from experiments.launch import stages
 

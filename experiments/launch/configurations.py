@@ -14,7 +14,7 @@ from experiments.schema.resolve import resolve
 
 
 def configurations(points: Sequence[Point], configs: Path = paths.CONFIGS) -> list[RunConfig]:
-    """Return the configuration of each of `points`, none of which is a table or a search any more
+    """Return the configuration of each of `points`, none of which is a table or a tuning
     (`experiments.schema.compose.expand`). Raises UserError for the first that cannot be a run."""
     resolved = [resolve(point.choices, point.values, configs) for point in points]
     for config in resolved:

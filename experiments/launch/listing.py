@@ -26,10 +26,10 @@ USAGE = {
 
 WIDTH = 15
 KEYS = {
-    "exp": "experiment (required unless table= or search= is given)",
+    "exp": "experiment (required unless table= or tune= is given)",
     "optim": "optimizer; its hyper-parameters are optim.lr, optim.weight_decay, ...",
     "table": "a table of the paper; exp=, optim=, epochs= or updates= beside it pick some of its cells",
-    "search": "a declared grid of settings that no source gives; exp= and optim= beside it pick some of its runs",
+    "tune": "equal: the same trials for every optimizer, then fresh seeds; or a declared grid; exp=, optim= pick some",
     "stage": "of a table that is a study (f2): one of its stages alone",
     "scale": "mini by default; listed above",
     "recipe": "one of the experiment's recipes",
@@ -86,7 +86,7 @@ def show() -> int:
         having = sum(scale in scales_of(read_experiment(name)) for name in names.choices("exp"))
         console.print(f"  [cyan]{scale:<{WIDTH}}[/] {about(scale)['summary']} ({having} experiments)")
     console.print()
-    for group in ("search", "data", "launch", "track"):
+    for group in ("tune", "data", "launch", "track"):
         console.print(f"  {group + '=':<{WIDTH}} [cyan]{'  '.join(names.choices(group))}[/]")
     _section(console, "keys")
     for key, meaning in KEYS.items():

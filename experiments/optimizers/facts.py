@@ -12,6 +12,7 @@ from typing import Any
 from experiments.schema import paths
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.sources import read
+from experiments.schema.spaces import SPACE
 
 BYTES_PER_FLOAT = 4  # states are fp32 unless a run is fp64
 # The tensor whose floats per parameter `states` gives, where they depend on the shape.
@@ -40,7 +41,8 @@ class OptimizerInfo:
     GPU can be captured in a CUDA graph and replayed with other rates, once the rate is an fp32 tensor there and the
     groups' `capturable`, where they have it, is true: it then reads no number on the host, its count of steps included.
     `uncapturable(settings)`, where given, tells hyper-parameters with which it cannot. `differences` says how what runs
-    differs from the paper, which defaults are neither the paper's nor the library's, and why.
+    differs from the paper, which defaults are neither the paper's nor the library's, and why. `space` declares, for an
+    optimizer of another package, what there is to tune (`experiments.schema.spaces`); ours declare it in their files.
     """
 
     name: str
@@ -55,6 +57,7 @@ class OptimizerInfo:
     elementwise: bool = False
     capturable: bool = False
     uncapturable: Callable[[Settings], bool] | None = None
+    space: Mapping[str, Any] | None = None
 
     @property
     def version(self) -> str:
@@ -97,7 +100,7 @@ class OptimizerInfo:
 def defaults_of(name: str) -> dict[str, Any]:
     """Read the hyper-parameters of `configs/optim/<name>.yaml`, lists as tuples. Raises UserError without that file."""
     tree = read(paths.CONFIGS / "optim" / f"{name}.yaml")
-    held = {key: value for key, value in tree.items() if key not in ("name", "decay_bias_and_norm")}
+    held = {key: value for key, value in tree.items() if key not in ("name", "decay_bias_and_norm", SPACE)}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in held.items()}
 
 

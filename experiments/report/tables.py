@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report import claims_page, latex, markdown, search_page, study, table_claims, table_csv
+from experiments.report import claims_page, latex, markdown, study, table_claims, table_csv, tuning_page
 from experiments.report.collect import Average, Result, averages, beside_the_authors, records, results, scales
 from experiments.report.grid import ABSENT, column_label, make_grid
 from experiments.report.ordering import SUBJECT, Winner, orders
@@ -14,9 +14,9 @@ from experiments.schema import paths
 from experiments.schema.budget import budget_of
 from experiments.schema.errors import UserError, suggestion
 from experiments.schema.scales import PAPER, SHRUNK, about
-from experiments.schema.searches import load_search, search_names
 from experiments.schema.studies import load_study, study_names
 from experiments.schema.tables import Table, load_table, table_names
+from experiments.schema.tunings import load_tuning, tuning_names
 from experiments.verdict.claims import judge_study
 from experiments.verdict.judge import EARLY_LOOK, KINDS, NOT_RUN
 from experiments.verdict.reported import Reported, load_disagreements, load_reported
@@ -34,7 +34,7 @@ SHRUNK_WARNING = (
 
 
 def make_tables(names: Sequence[str] = ()) -> list[Path]:
-    """Write the named tables and studies (without names all, and the searches) and the index; return the files written.
+    """Write the named tables and studies (without names all, and the tunings) and the index; return the files written.
 
     The same records give the same bytes. A study that is not named is left out where its extra is not installed
     (`study.skipped` says so). Raises UserError for an unknown table, or a named one that cannot be written.
@@ -63,11 +63,11 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
         if name in names or (not names and not study.skipped(name)):
             written += study.make_study(name, known)
     if not names:
-        written += [_write_search(folder, name, known) for name in search_names()]
+        written += [_write_tuning(folder, name, known) for name in tuning_names() if load_tuning(name).grids]
         if load_claims():
             written.append(_write_claims(known, numbers))
     index = folder / "README.md"
-    index.write_text(_index(filled) + _studies(studies, known) + _searches(), encoding="utf-8")
+    index.write_text(_index(filled) + _studies(studies, known) + _tunings(), encoding="utf-8")
     return [*written, index]
 
 
@@ -90,9 +90,9 @@ def _write(
     return [folder / f"{table.name}.{suffix}" for suffix in texts]
 
 
-def _write_search(folder: Path, name: str, known: Sequence[dict[str, Any]]) -> Path:
-    path = folder / f"search_{name}.md"
-    path.write_text(search_page.page(load_search(name), known), encoding="utf-8")
+def _write_tuning(folder: Path, name: str, known: Sequence[dict[str, Any]]) -> Path:
+    path = folder / f"tune_{name}.md"
+    path.write_text(tuning_page.page(load_tuning(name), known), encoding="utf-8")
     return path
 
 
@@ -297,7 +297,7 @@ def _studies(names: Sequence[str], known: Sequence[dict[str, Any]]) -> str:
     return f"\nStudies judge a claim of the paper over many seeds.\n\n{markdown.table(header, rows)}"
 
 
-def _searches() -> str:
-    """Links to the pages of the searches."""
-    links = [f"[{name}](search_{name}.md)" for name in search_names()]
-    return f"\nSearches choose settings that no source gives: {', '.join(links)}.\n" if links else ""
+def _tunings() -> str:
+    """Links to the pages of the tunings by a grid."""
+    links = [f"[{name}](tune_{name}.md)" for name in tuning_names() if load_tuning(name).grids]
+    return f"\nTunings choose settings that no source gives: {', '.join(links)}.\n" if links else ""

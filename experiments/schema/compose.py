@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.schema import overrides, paths, searches, tables
+from experiments.schema import overrides, paths, tables
 from experiments.schema.config import RunConfig
 from experiments.schema.point import Point
 from experiments.schema.resolve import resolve
@@ -26,7 +26,6 @@ def compose(arguments: list[str], configs: Path = paths.CONFIGS) -> list[RunConf
 
 
 def expand(asked: Sequence[Point], configs: Path = paths.CONFIGS) -> list[Point]:
-    """One point for each run: the combinations of a search and the cells of a table in the place of those that name
-    them. Raises UserError for those that do not exist."""
-    searched = [run for point in asked for run in searches.expand(point, configs)]
-    return [cell for point in searched for cell in tables.expand(point, configs)]
+    """One point for each run: the cells of a table in the place of those that name it. Raises UserError for one that
+    does not exist."""
+    return [cell for point in asked for cell in tables.expand(point, configs)]

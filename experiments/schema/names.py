@@ -19,7 +19,7 @@ GROUPS = {
     "launch": "launcher",
     "track": "tracker",
     "table": "table",
-    "search": "search",
+    "tune": "tuning",
 }
 
 ANNOUNCED = ("exp", "data")  # groups whose files may lie in folders of installed packages

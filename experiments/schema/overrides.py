@@ -18,17 +18,18 @@ from experiments.schema.typed import expect_key, words
 
 # Choices that pick a file or a part of one; every other key sets a value of the resolved configuration.
 CHOICES = (*names.GROUPS, "recipe", "epochs", "updates", "batch_size", "lr_scaling", "stage")
+RENAMED = {"search": "tune"}
 ALIASES = {"task.name": "recipe"}  # of an experiment whose recipes are tasks, `bert_glue`
 MULTIRUN = ("-m", "--multirun")
 
 
 def parse(arguments: list[str]) -> list[Point]:
-    """Points of the sweep that `arguments` describe; one without `-m`.
+    """Points of the sweep that `arguments` describe; one without `-m`. A tuning (`tune=`) is a sweep by itself.
 
     Raises UserError for an unknown flag, an argument that is no `key=value`, a sweep without `-m`, and for what a
     configuration here may not hold: `_target_`, interpolations, deletions and new keys.
     """
-    multirun = any(argument in MULTIRUN for argument in arguments)
+    multirun = any(argument in MULTIRUN or argument.startswith("tune=") for argument in arguments)
     texts = [argument for argument in arguments if argument not in MULTIRUN]
     overrides = [_parse_one(text, multirun) for text in texts]
     _refuse_repeated(overrides)
@@ -149,6 +150,8 @@ def _known_key(key: str, text: str) -> None:
         return
     if top == "hydra":
         raise UserError(f"{text} (command line): Hydra's own settings are not used here; runs go to runs/")
+    if key in RENAMED:
+        raise UserError(f"{text} (command line): {key}= is {RENAMED[key]}= now")
     if top not in RunConfig.__dataclass_fields__:
         near = difflib.get_close_matches(top, CHOICES, n=1, cutoff=0.7)
         if near:

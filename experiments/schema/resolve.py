@@ -17,6 +17,7 @@ from experiments.schema.errors import UserError
 from experiments.schema.experiment_file import Experiment, choose, choose_budget, data_name, require_scale
 from experiments.schema.layers import Layer, Stack
 from experiments.schema.sources import composed, read
+from experiments.schema.spaces import without_space
 from experiments.schema.typed import Tree, expect_key, get, leaves, optimizer_value, put, show, to_config, words
 from experiments.schema.validation import validation_metrics
 
@@ -116,7 +117,8 @@ def _composed(groups: dict[str, str], configs: Path) -> Tree:
     """Hydra's composition, in which an optimizer without a file takes the defaults that its package announces."""
     optim = groups["optim"]
     if (configs / "optim" / f"{optim}.yaml").is_file():
-        return composed(configs, **groups)
+        files = composed(configs, **groups)
+        return {**files, "optim": without_space(files["optim"])}
     files = composed(configs, **{**groups, "optim": DEFAULTS["optim"]})
     return {**files, "optim": hyper_parameters(optim)}
 

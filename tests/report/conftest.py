@@ -32,7 +32,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ]
     labels = {"adamw": "AdamW", "adan": "Adan"}
     table = Table("t4", "ViT_S top-1", "top1", "optim", ["exp", "epochs"], made, {"vit_small": "ViT-S"}, labels)
-    for names in ("study_names", "search_names"):
+    for names in ("study_names", "tuning_names"):
         monkeypatch.setattr(report_tables, names, lambda: [])
     for module in (report_tables, cells):
         monkeypatch.setattr(module, "table_names", lambda: ["t4"])
