@@ -61,7 +61,7 @@ def learning_curves(result: StudyResult, protocol: ProtocolResult, stem: Path) -
                 panel.set_ylabel("evaluation return")
         lines = {line.get_label(): line for panel in panels for line in panel.get_lines()}
         figure.legend(handles=list(lines.values()), loc="outside upper center", ncols=len(lines))
-        return _save(figure, stem)
+        return save(figure, stem)
 
 
 def over_games(result: StudyResult, protocol: ProtocolResult, stem: Path) -> list[Path]:
@@ -83,7 +83,7 @@ def over_games(result: StudyResult, protocol: ProtocolResult, stem: Path) -> lis
         profile.set_title("performance profile")
         efficiency.set_title("sample efficiency")
         profile.legend(loc="best")
-        return _save(figure, stem)
+        return save(figure, stem)
 
 
 def _game(panel: Any, result: StudyResult, protocol: ProtocolResult, game: Game) -> None:
@@ -130,7 +130,8 @@ def _millions(steps: Sequence[int]) -> list[float]:
     return [step / 1e6 for step in steps]
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write `<stem>.png` and `<stem>.svg` without dates or versions, and return them."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
     figure.savefig(png, dpi=150, metadata={"Software": None})

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report import claims_page, latex, markdown, study, table_claims, table_csv, tuning_page
+from experiments.report import (
+    claims_page,
+    fair_comparison,
+    latex,
+    markdown,
+    study,
+    table_claims,
+    table_csv,
+    tuning_page,
+)
 from experiments.report.collect import Average, Result, averages, beside_the_authors, records, results, scales
 from experiments.report.grid import ABSENT, column_label, make_grid
 from experiments.report.ordering import SUBJECT, Winner, orders
@@ -64,6 +73,9 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
             written += study.make_study(name, known)
     if not names:
         written += [_write_tuning(folder, name, known) for name in tuning_names() if load_tuning(name).grids]
+        written += [
+            path for name in tuning_names() if load_tuning(name).fresh_seeds for path in _write_fair(name, known)
+        ]
         if load_claims():
             written.append(_write_claims(known, numbers))
     index = folder / "README.md"
@@ -94,6 +106,24 @@ def _write_tuning(folder: Path, name: str, known: Sequence[dict[str, Any]]) -> P
     path = folder / f"tune_{name}.md"
     path.write_text(tuning_page.page(load_tuning(name), known), encoding="utf-8")
     return path
+
+
+def _write_fair(name: str, known: Sequence[dict[str, Any]]) -> list[Path]:
+    """The page of a tuning with fresh seeds, and where matplotlib is installed the figures of its responses."""
+    tuning = load_tuning(name)
+    found = fair_comparison.collect(tuning, known)
+    drawn: list[Path] = []
+    figures: dict[str, str] = {}
+    for one in found if not study.missing_packages() else ():
+        from experiments.report.response_figure import response
+
+        stem = paths.RESULTS / "figures" / f"response_{one.exp}_{one.scale}"
+        files = response(one.arms, f"{one.exp}, {one.scale} scale: trials on seed {tuning.seed}", stem)
+        figures |= {f"{one.exp}_{one.scale}": f"figures/{path.name}" for path in files if path.suffix == ".png"}
+        drawn += files
+    path = paths.RESULTS / "fair_comparison.md"
+    path.write_text(fair_comparison.page(tuning, found, known, figures), encoding="utf-8")
+    return [path, *drawn]
 
 
 def _write_claims(known: Sequence[dict[str, Any]], numbers: dict[str, Reported]) -> Path:

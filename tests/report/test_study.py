@@ -40,7 +40,7 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(bootstrap, "REPETITIONS", 100)
     monkeypatch.setattr(study, "load_study", lambda name: ppo_records.STUDY)
     monkeypatch.setattr(report_tables, "load_study", lambda name: ppo_records.STUDY)
-    monkeypatch.setattr(report_tables, "search_names", lambda: [])
+    monkeypatch.setattr(report_tables, "tuning_names", lambda: [])
     (tmp_path / "random_policy").mkdir()
     measured = {"games": {game: {"mean_return": 0.0} for game in ppo_records.GAMES.values()}}
     (tmp_path / "random_policy" / "returns.yaml").write_text(yaml.safe_dump(measured))
