@@ -12,9 +12,10 @@ from statistics import median
 from typing import Any
 
 import checkout  # noqa: F401
-from gpu_work import Work, record_in
+from gpu_work import Work, record_in, results_folders
 
 from experiments.record.atomic import write_json
+from experiments.record.published import published
 from experiments.record.run_directory import run_name
 from experiments.record.timing import read_lines
 from experiments.schema import paths
@@ -34,8 +35,8 @@ class Paces:
         self.file, self.benchmarks = file, benchmarks
         self.remembered: dict[str, Any] = _read(file)
         self._sealed: dict[tuple[str, str, str], list[float]] = {}
-        folders = {paths.RUNS, paths.RESULTS / "records", paths.ROOT / "results" / "records"}
-        for record in (record_in(path) for folder in folders for path in folder.glob("*")):
+        sealed = [json.loads(one.record()) for folder in results_folders() for one in published(folder)]
+        for record in [*(record_in(path) for path in paths.RUNS.glob("*")), *sealed]:
             if record and _card(record["hardware"]) == card and record["wall_seconds"] and record["progress"]["update"]:
                 pace = record["wall_seconds"] / record["progress"]["update"]
                 self._sealed.setdefault((record["exp"], record["scale"], record["optim"]), []).append(pace)

@@ -14,6 +14,7 @@ from typing import Any
 
 import checkout  # noqa: F401
 
+from experiments.record.published import copies
 from experiments.record.run_directory import run_name
 from experiments.schema import paths
 from experiments.schema.compose import compose
@@ -87,12 +88,20 @@ def ended(config: RunConfig) -> Path | None:
     """Where the sealed record of a run that has ended lies, whether finished or diverged: among the runs, in the
     results folder, or in this checkout's. None where there is none."""
     digest, name = config_digest(config), run_name(to_dict(config))
-    folders = {paths.RUNS, paths.RESULTS / "records", paths.ROOT / "results" / "records"}
-    for path in (found for folder in sorted(folders) for found in sorted(folder.glob(f"{name}*"))):
+    for path in sorted(paths.RUNS.glob(f"{name}*")):
         record = record_in(path)
         if record and record["status"] in ENDED and record["config_digest"] == digest:
             return path
+    for one in (one for results in results_folders() for one in copies(name, results)):
+        record = json.loads(one.record())
+        if record["status"] in ENDED and record["config_digest"] == digest:
+            return one.folder or one.bundle
     return None
+
+
+def results_folders() -> list[Path]:
+    """Where sealed records may lie: the results folder in use, and this checkout's."""
+    return sorted({paths.RESULTS, paths.ROOT / "results"})
 
 
 def record_in(path: Path) -> dict[str, Any] | None:

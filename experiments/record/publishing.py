@@ -19,6 +19,7 @@ from experiments.record import provenance
 from experiments.record.atomic import remove_leftovers, write_atomically
 from experiments.record.canonical import value_digest
 from experiments.record.lock import locked
+from experiments.record.published import bundle_with
 from experiments.record.run_directory import RunDirectory
 from experiments.record.verify import verify
 from experiments.schema import paths
@@ -44,7 +45,8 @@ def publish(directory: RunDirectory, results: Path | None = None) -> Publication
     A record that does not verify is never copied: its published copy, where that does, stands for it. A published copy
     that does not verify is written again from a sound run. A sound record of the same name that was sealed elsewhere
     (another machine's) stays; this one goes beside it as `<run>-replica2`. The record is copied last: a folder without
-    one is an unfinished copy. Where a run has gone on since it was sealed nothing is copied, its next record will be.
+    one is an unfinished copy. Where a run has gone on since it was sealed nothing is copied, its next record will be;
+    nor is a record that a bundle holds.
 
     A folder that cannot be written leaves the run as it is: a notice says so. Raises UserError for a record that does
     not verify and has no sound copy; nothing is changed then.
@@ -53,6 +55,8 @@ def publish(directory: RunDirectory, results: Path | None = None) -> Publication
     if problems := verify(directory.record_path):
         return _stand_in(directory, records, problems[0])
     record = json.loads(directory.record_path.read_bytes())
+    if bundle_with(directory.name, record["record_digest"], results):
+        return Publication(directory.record_path, None)
     if record["status"] != "finished" and directory.events_path.stat().st_size != record["events"]["bytes"]:
         return Publication(directory.record_path, None)
     try:

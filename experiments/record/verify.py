@@ -1,13 +1,14 @@
 """Check a sealed record against the files beside it, and name what does not fit.
 
-Works on a run directory, on its copy anywhere and on `results/records`: only files beside the record are read.
+Works on a run directory, on its copy anywhere, on `results/records` and on what a bundle holds: only files beside the
+record are read.
 It finds what was altered, lost or mixed up. It is no signature: who recomputes every digest can forge a record.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from experiments.schema.epochs import Epochs
 from experiments.schema.errors import UserError
 
 _BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, UserError)
+Read = Callable[[str], bytes]
 SHOWN = 120  # characters of an error: one that quotes a binary file quotes all of it
 
 
@@ -34,25 +36,31 @@ def verify(path: Path) -> list[str]:
     A partial record is checked against that part of the event log which it sealed: its run may have gone on.
     """
     path = path / "record.json" if path.is_dir() else path
+    return verify_files(lambda name: (path.parent / name).read_bytes(), path.name)
+
+
+def verify_files(read: Read, name: str = "record.json") -> list[str]:
+    """The same of a record wherever it lies: `read(file)` gives the bytes of a file of the run, or raises
+    FileNotFoundError; `name` is that of the record."""
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(read(name))
         if record["record_version"] != RECORD_VERSION:
-            return [f"{path.name}: version {record['record_version']!r}, this code knows version {RECORD_VERSION}"]
+            return [f"{name}: version {record['record_version']!r}, this code knows version {RECORD_VERSION}"]
     except FileNotFoundError:
-        return [f"{path.name} is missing: this run is not sealed"]
+        return [f"{name} is missing: this run is not sealed"]
     except _BROKEN as error:
-        return [f"{path.name} cannot be read: {_said(error)}"]
+        return [f"{name} cannot be read: {_said(error)}"]
     problems: list[str] = []
     try:
-        problems += _check_digests(record, path.name)
-        problems += _check_choices(record, path.name)
-        problems += _check_config_file(record, path.parent / "config.json")
-        problems += _check_events(record, path)
-        problems += _check_timing(record, path)
+        problems += _check_digests(record, name)
+        problems += _check_choices(record, name)
+        problems += _check_config_file(record, read)
+        problems += _check_events(record, name, read)
+        problems += _check_timing(record, name, read)
     except OSError as error:
-        problems.append(f"{Path(error.filename or path).name} cannot be read: {error.strerror}")
+        problems.append(f"{Path(error.filename or name).name} cannot be read: {error.strerror}")
     except _BROKEN as error:
-        problems.append(f"{path.name}: a field is missing or not what it should be: {_said(error)}")
+        problems.append(f"{name}: a field is missing or not what it should be: {_said(error)}")
     return problems
 
 
@@ -92,20 +100,21 @@ def _check_choices(record: dict[str, Any], name: str) -> Iterator[str]:
         yield f"{name}: run is {record['run']!r}, its config makes {run_name(config)!r}"
 
 
-def _check_config_file(record: dict[str, Any], path: Path) -> Iterator[str]:
-    if not path.exists():
-        yield f"{path.name} is missing"
-        return
+def _check_config_file(record: dict[str, Any], read: Read) -> Iterator[str]:
+    name = "config.json"
     try:
-        tree = json.loads(path.read_bytes())
+        tree = json.loads(read(name))
         digests = config_digest(tree), config_digest(record["config"])
         different = sorted(_differences(without_local_paths(tree), record["config"]))
+    except FileNotFoundError:
+        yield f"{name} is missing"
+        return
     except _BROKEN as error:
-        yield f"{path.name} cannot be read: {_said(error)}"
+        yield f"{name} cannot be read: {_said(error)}"
         return
     same_run = digests[0] == digests[1] and tree["seed"] == record["config"]["seed"]
     if different and (record["status"] == "finished" or not same_run):  # a run that goes on may get another stop_at
-        yield f"{path.name}: {', '.join(different)} differ{'s' * (len(different) == 1)} from the record's config"
+        yield f"{name}: {', '.join(different)} differ{'s' * (len(different) == 1)} from the record's config"
 
 
 def _differences(one: Any, other: Any, key: str = "") -> Iterator[str]:
@@ -118,19 +127,20 @@ def _differences(one: Any, other: Any, key: str = "") -> Iterator[str]:
         yield key
 
 
-def _check_events(record: dict[str, Any], path: Path) -> Iterator[str]:
+def _check_events(record: dict[str, Any], name: str, read: Read) -> Iterator[str]:
     """The log's chain, the record's seal on it, and everything in the record that follows from events."""
-    name, log_path, sealed = path.name, path.parent / "events.jsonl", record["events"]
-    if not log_path.exists():
-        yield f"{log_path.name} is missing"
+    log_name, sealed = "events.jsonl", record["events"]
+    try:
+        content = read(log_name)
+    except FileNotFoundError:
+        yield f"{log_name} is missing"
         return
-    content = log_path.read_bytes()
     log = read_log(content if record["status"] == "finished" else content[: sealed["bytes"]])
-    yield from (f"{log_path.name}: {problem}" for problem in log.problems)
+    yield from (f"{log_name}: {problem}" for problem in log.problems)
     if not log.problems:
         for key, value in (("count", log.good.events), ("bytes", log.good.bytes), ("hash", log.good.hash)):
             if sealed[key] != value:
-                yield f"{log_path.name}: {key} is {value}, sealed was {sealed[key]}"
+                yield f"{log_name}: {key} is {value}, sealed was {sealed[key]}"
 
     summary = plain(summarise(log.events, metrics(record["config"])))
     for key in sorted(_differences(summary, record["summary"])):
@@ -155,7 +165,7 @@ def _check_events(record: dict[str, Any], path: Path) -> Iterator[str]:
         expected["parameters_digest"] = (record["parameters_digest"], end.get("parameters_digest"))
         expected["status"] = (record["status"], end.get("status"))
         if end.get("update") != begin["total_updates"]:
-            yield f"{log_path.name}: the run ended at update {end.get('update')} of {begin['total_updates']}"
+            yield f"{log_name}: the run ended at update {end.get('update')} of {begin['total_updates']}"
     elif not (
         max(event.get("update", 0) for event in log.events)
         <= update
@@ -167,14 +177,17 @@ def _check_events(record: dict[str, Any], path: Path) -> Iterator[str]:
             yield f"{name}: {key} is {value!r}, the events say {follows!r}"
 
 
-def _check_timing(record: dict[str, Any], path: Path) -> Iterator[str]:
+def _check_timing(record: dict[str, Any], name: str, read: Read) -> Iterator[str]:
     """The wall-clock file as far as it was sealed, and the sums over it. Later lines are no fault."""
-    timing = path.parent / "timing.jsonl"
-    content = timing.read_bytes()[: record["timing"]["bytes"]] if timing.exists() else b""
+    timing, there = "timing.jsonl", True
+    try:
+        content = read(timing)[: record["timing"]["bytes"]]
+    except FileNotFoundError:
+        content, there = b"", False
     if sha256(content) != record["timing"]["sha256"]:
-        yield f"{timing.name} was altered" if timing.exists() else f"{timing.name} is missing"
+        yield f"{timing} was altered" if there else f"{timing} is missing"
         return
     clock = plain(totals(content))
     for key in ("wall_seconds", "samples_per_second", "restarts"):
         if record[key] != clock[key]:
-            yield f"{path.name}: {key} is {record[key]!r}, {timing.name} says {clock[key]!r}"
+            yield f"{name}: {key} is {record[key]!r}, {timing} says {clock[key]!r}"

@@ -1,4 +1,4 @@
-"""Reading sealed records (`results/records/*/record.json`) and what a verdict needs to know about one."""
+"""Reading sealed records (`experiments.record.published`) and what a verdict needs to know about one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from experiments.schema import paths
+from experiments.record import published
 from experiments.schema.errors import UserError
 from experiments.verdict.equal_data import of_equal_data
 from experiments.verdict.today import of_today
@@ -17,13 +16,13 @@ from experiments.verdict.today import of_today
 
 def sealed_records() -> list[dict[str, Any]]:
     """All records of this suite, sorted by run name. Raises UserError naming a file that is no record."""
-    return [_read(path) for path in sorted((paths.RESULTS / "records").glob("*/record.json"))]
+    return [_read(one) for one in published.published()]
 
 
 def evaluations(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The evaluation events of a sealed run, in order. Raises UserError where no events end as its record says."""
-    for path in sorted((paths.RESULTS / "records").glob(f"{record['run']}*/events.jsonl")):
-        lines = path.read_bytes().splitlines()
+    for copy in published.copies(record["run"]):
+        lines = copy.read(published.EVENTS).splitlines()
         if lines and json.loads(lines[-1]).get("hash") == record["events"]["hash"]:
             return [json.loads(line) for line in lines if b'"kind":"evaluation"' in line]
     raise UserError(f"results/records/{record['run']}: there is no events.jsonl that ends as its record says")
@@ -90,13 +89,13 @@ def first_attempts(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [oldest[seed] for seed in sorted(oldest)]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(one: published.Published) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(one.record())
         if not isinstance(record, dict) or not {"run", "exp", "optim", "summary", "config"} <= record.keys():
             raise ValueError("fields of a record are missing")
     except ValueError as error:
-        raise UserError(f"{paths.relative(path)} is not a record: {error}") from error
+        raise UserError(f"{one.place} is not a record: {error}") from error
     return record
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.record import bundles, sharing
 from experiments.record.verify import verify
 from experiments.report.tables import make_tables
 from experiments.schema import paths
@@ -21,9 +22,24 @@ def test_a_committed_record_verifies(run):
     assert verify(paths.ROOT / "results" / "records" / run) == []
 
 
+@pytest.mark.parametrize("bundle", [path.name for path in bundles.bundles(paths.ROOT / "results")])
+def test_every_record_of_a_committed_bundle_verifies(bundle):
+    assert sharing.problems_of(paths.ROOT / "results" / "bundles" / bundle) == []
+
+
+def test_results_stay_under_60_megabytes():
+    files = subprocess.run(["git", "ls-files", "-z", "results"], cwd=paths.ROOT, capture_output=True, text=True)
+    sizes = [path.stat().st_size for name in files.stdout.split("\0") if name and (path := paths.ROOT / name).exists()]
+    if not sizes:
+        pytest.skip("not a git checkout: which results are committed is not known")
+    assert sum(sizes) < 60e6
+
+
 def test_committed_tables_are_those_that_the_committed_records_give(tmp_path: Path, monkeypatch):
     results = tmp_path / "results"
-    listing = subprocess.run(["git", "ls-files", "results/records"], cwd=paths.ROOT, capture_output=True, text=True)
+    listing = subprocess.run(
+        ["git", "ls-files", "results/records", "results/bundles"], cwd=paths.ROOT, capture_output=True, text=True
+    )
     if not listing.stdout:
         pytest.skip("not a git checkout: which records are committed is not known")
     for name in listing.stdout.splitlines():
