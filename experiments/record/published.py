@@ -65,7 +65,7 @@ def published(results: Path | None = None) -> list[Published]:
 def copies(run: str, results: Path | None = None) -> Iterator[Published]:
     """What is published of a run: itself, its later attempts and its replicas."""
     results = results or paths.RESULTS
-    for path in sorted((results / "records").glob(f"{run}*/{EVENTS}")):
+    for path in sorted((results / "records").glob(f"{run}*/{RECORD}")):
         yield Published(path.parent.name, folder=path.parent)
     for path in bundles.bundles(results):
         yield from (Published(name, bundle=path) for name in sorted(bundles.records_of(path)) if name.startswith(run))

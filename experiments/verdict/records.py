@@ -22,7 +22,10 @@ def sealed_records() -> list[dict[str, Any]]:
 def evaluations(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The evaluation events of a sealed run, in order. Raises UserError where no events end as its record says."""
     for copy in published.copies(record["run"]):
-        lines = copy.read(published.EVENTS).splitlines()
+        try:
+            lines = copy.read(published.EVENTS).splitlines()
+        except FileNotFoundError:
+            continue
         if lines and json.loads(lines[-1]).get("hash") == record["events"]["hash"]:
             return [json.loads(line) for line in lines if b'"kind":"evaluation"' in line]
     raise UserError(f"results/records/{record['run']}: there is no events.jsonl that ends as its record says")
