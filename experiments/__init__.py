@@ -16,6 +16,7 @@ room           what it is for
 `tasks`        one module per kind of task
 `launch`       plan, local, elastic, worker
 `report`       tables of results beside the reported numbers, pages and figures of studies (no torch)
+`site`         the same and every run as a static site: pages, charts, comparison of two runs (no torch)
 ============== =========================================================================================
 
 Experiments themselves are the files of `configs/exp`; what several of them share stands in `configs/exp/families`.

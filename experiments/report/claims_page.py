@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.report import markdown
 from experiments.report.collect import scales
@@ -43,7 +43,7 @@ reproduction**, and its verdict holds at that scale alone.
 
 def page(records: Sequence[dict[str, Any]], numbers: dict[str, Reported]) -> str:
     """The page as Markdown. Raises UserError for a malformed list of claims."""
-    rows = [row for claim in load_claims() for row in _rows(claim, records, numbers)]
+    rows = [list(row)[1:] for row in claim_rows(records, numbers)]
     header = ["claim", "source", "scale", "verdict", "evidence", "what would decide it"]
     return "\n".join(
         [
@@ -53,6 +53,23 @@ def page(records: Sequence[dict[str, Any]], numbers: dict[str, Reported]) -> str
             markdown.table(header, rows),
         ]
     )
+
+
+class Row(NamedTuple):
+    """One claim at one scale, in words; `verdict` ends in the scale where that is not the paper's."""
+
+    id: str
+    says: str
+    source: str
+    scale: str
+    verdict: str
+    evidence: str
+    deciding: str
+
+
+def claim_rows(records: Sequence[dict[str, Any]], numbers: dict[str, Reported]) -> list[Row]:
+    """Every claim at every scale. Raises UserError for a malformed list of claims."""
+    return [Row(claim.id, *row) for claim in load_claims() for row in _rows(claim, records, numbers)]
 
 
 def _rows(claim: Claim, records: Sequence[dict[str, Any]], numbers: dict[str, Reported]) -> list[list[str]]:
