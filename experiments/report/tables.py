@@ -11,6 +11,7 @@ from experiments.report import (
     fair_comparison,
     latex,
     markdown,
+    profiles_page,
     study,
     table_claims,
     table_csv,
@@ -121,9 +122,13 @@ def _write_fair(name: str, known: Sequence[dict[str, Any]]) -> list[Path]:
         files = response(one.arms, f"{one.exp}, {one.scale} scale: trials on seed {tuning.seed}", stem)
         figures |= {f"{one.exp}_{one.scale}": f"figures/{path.name}" for path in files if path.suffix == ".png"}
         drawn += files
-    path = paths.RESULTS / "fair_comparison.md"
-    path.write_text(fair_comparison.page(tuning, found, known, figures), encoding="utf-8")
-    return [path, *drawn]
+    texts = {
+        "fair_comparison.md": fair_comparison.page(tuning, found, known, figures),
+        "performance_profiles.md": profiles_page.page(tuning, profiles_page.collect(found, known)),
+    }
+    for file, text in texts.items():
+        (paths.RESULTS / file).write_text(text, encoding="utf-8")
+    return [*(paths.RESULTS / file for file in texts), *drawn]
 
 
 def _write_claims(known: Sequence[dict[str, Any]], numbers: dict[str, Reported]) -> Path:

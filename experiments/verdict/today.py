@@ -25,7 +25,8 @@ def is_of_today(record: dict[str, Any]) -> bool:
     """Whether the command line of `record` composes today to the configuration that was run. What the run took from
     another (weights, a tokenizer, the model of a checkpoint) is no part of its recipe."""
     choices = {key: record[key] for key in (*CELL_KEYS, "scale") if record.get(key) is not None}
-    arguments = (*(f"{key}={value}" for key, value in choices.items()), *record.get("overrides", []))
+    own = (f"{key}={value}" for key, value in choices.items())
+    arguments = tuple(dict.fromkeys((*own, *record.get("overrides", []))))  # a batch of no table stands in both
     ran = record.get("config") or {}
     if not any((ran.get("inherited") or {}).values()):
         return _composed(arguments, paths.CONFIGS) == record.get("config_digest")

@@ -10,6 +10,7 @@ import pytest
 
 from experiments.launch.configurations import configurations
 from experiments.optimizers.schedules import rates
+from experiments.record.seal import choices
 from experiments.schema.check import check
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest, identity
@@ -20,6 +21,7 @@ from experiments.schema.spaces import space_of
 from experiments.schema.tables import load_table
 from experiments.schema.tunings import candidates, load_tuning, quasi_random, tuning_names
 from experiments.schema.typed import to_dict
+from experiments.verdict.today import is_of_today
 
 GRIDS = [name for name in tuning_names() if load_tuning(name).grids]
 EQUAL = load_tuning("equal")
@@ -95,6 +97,16 @@ def test_optimizers_under_equal_tuning_differ_in_nothing_but_the_optimizer(exp):
         assert config.optim["name"] == one.optim
         again = resolve(*of_record(config))
         assert config_digest(again) == config_digest(config)
+
+
+@pytest.mark.parametrize("exp", ["vit_small", "resnet18", "ptb_lstm_1"])
+def test_the_record_of_every_trial_is_one_of_todays_recipe(exp):
+    """What a record says of itself composes to the run again, also where a frame changed the batch."""
+    for one in candidates(parse(["tune=equal", f"exp={exp}", "optim=adan,adamw,sgd,lamb"])):
+        for point in (one.trials()[0], one.fresh(EQUAL.combinations(one.optim, one.config.task)[0], Fraction(1, 2))[0]):
+            config = resolve(point.choices, point.values)
+            tree = to_dict(config)
+            assert is_of_today({**choices(tree), "config_digest": config_digest(tree), "config": tree}), one.optim
 
 
 def of_record(config: RunConfig) -> tuple[dict, dict]:
