@@ -10,7 +10,7 @@ from pathlib import Path
 
 from experiments import tasks
 from experiments.launch.seed_batches import require_stackable
-from experiments.record import provenance
+from experiments.record import provenance, trackers
 from experiments.schema import paths
 from experiments.schema.config import RunConfig
 from experiments.schema.digest import config_digest
@@ -37,6 +37,8 @@ def dispatch(configs: Sequence[RunConfig]) -> int:
     if launcher != "local":
         raise UserError(f"launch={launcher}: no such launcher{suggestion(launcher, LAUNCHERS)}")
     provenance.code()
+    for config in configs:
+        trackers.require(config)
     require_data(configs)
     if len(configs) == 1:
         from experiments.launch import local

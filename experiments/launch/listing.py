@@ -45,7 +45,7 @@ KEYS = {
     "capture": "auto (default), true or false: record updates in CUDA graphs, on a GPU",
     "launch": "local (default) or plan; launch.devices=N ranks, launch.jobs=N runs at a time, launch.micro_batch,",
     "": "launch.threads, launch.device=cpu|cuda; for plans launch.format=json, launch.lr_at=[1,500]",
-    "track": "none (default) or wandb; track.mode=offline",
+    "track": "none (default), tensorboard, or wandb; track.mode=offline",
     "<any other>": "a value of the resolved configuration, as launch=plan shows it: schedule.warmup_epochs=5",
 }
 

@@ -1,9 +1,9 @@
 """Mirrors of the event log elsewhere. None of them can hurt a run: the log is the truth, a mirror may fail.
 
-W&B runs in a process of its own (`record.mirror`) that reads the log by itself. This process starts it, looks
-whether it lives, and ends it: nothing here waits for it but `finish`, for a limited time. So neither an exception
-nor a call that never returns, nor the exit handler of a W&B run, reaches the training process. The package itself may
-be imported there, since timm's utilities import it where it is installed; nothing calls it.
+W&B and TensorBoard are fed by a process of its own (`record.mirror`) that reads the log by itself. This process starts
+it, looks whether it lives, and ends it: nothing here waits for it but `finish`, for a limited time. So neither an
+exception nor a call that never returns, nor the exit handler of a W&B run, reaches the training process. The package
+itself may be imported there, since timm's utilities import it where it is installed; nothing calls it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from experiments.schema.config import RunConfig
 from experiments.schema.errors import UserError, suggestion
 
 logger = logging.getLogger(__name__)
+TITLES = {"wandb": "W&B", "tensorboard": "TensorBoard"}
 ORPHAN_SECONDS = 600.0  # how long a mirror may go on sending when its run was killed
 
 
@@ -105,8 +107,9 @@ class MirrorProcess:
                 process.stdin.close()  # type: ignore[union-attr]
         if not self._given_up:
             logger.warning(
-                "the W&B mirror of %s is off: %s (%s says more). The run is not touched; to send it later: "
+                "the %s mirror of %s is off: %s (%s says more). The run is not touched; to send it later: "
                 "python -m experiments.record.mirror %s < /dev/null",
+                TITLES[self.directory.config().track.name],
                 self.directory.name,
                 reason,
                 self.directory.path / "mirror.log",
@@ -116,11 +119,18 @@ class MirrorProcess:
 
 
 def open_tracker(config: RunConfig, directory: RunDirectory) -> Tracker:
-    """The mirror that `config.track` names. Raises UserError for a name that is none."""
-    trackers: dict[str, Callable[[], Tracker]] = {"none": NoTracker, "wandb": lambda: MirrorProcess(directory)}
-    if config.track.name not in trackers:
-        raise UserError(f"track={config.track.name} is no tracker{suggestion(config.track.name, trackers)}")
-    return trackers[config.track.name]()
+    """The mirror that `config.track` names. Raises UserError as `require` does."""
+    require(config)
+    return NoTracker() if config.track.name == "none" else MirrorProcess(directory)
+
+
+def require(config: RunConfig) -> None:
+    """Raise UserError for a tracker that is none, and for one whose package is not installed."""
+    name = config.track.name
+    if name not in ("none", *TITLES):
+        raise UserError(f"track={name} is no tracker{suggestion(name, ('none', *TITLES))}")
+    if name == "tensorboard" and find_spec("tensorboard") is None:
+        raise UserError("track=tensorboard needs the package tensorboard: pip install -e '.[tensorboard]'")
 
 
 def replay(directory: RunDirectory) -> int:

@@ -70,9 +70,9 @@ def problem_times(timed: Sequence[Timed], unit: str) -> dict[str, dict[str, floa
 def _rules(tuning: Tuning) -> list[str]:
     return [
         f"Runs: those on fresh seeds of `tune={tuning.name}` at the full budget; no trial counts.",
-        f"Target: the median over seeds of what {BASELINE} ends at. It is fixed by a rule and not by results of others; "
+        f"Target: the median over seeds of what {BASELINE} ends at. It is fixed by a rule, not by results of others; "
         f"{BASELINE} itself therefore reaches it on about half of its seeds at the last evaluation or before.",
-        "Time: the first evaluation as good as the target, in updates, epochs and seconds of training; a run that never "
+        "Time: the first evaluation as good as the target, in updates, epochs and seconds of training; one that never "
         "is has infinity, and of seeds the median counts. Seconds are compared only where all runs of an experiment "
         "have one fingerprint of machine, threads, precision and torch.",
         "Profile: the share of experiments solved within a factor of the fastest (Dolan and More); score: its integral "

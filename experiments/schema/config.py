@@ -216,7 +216,7 @@ class LaunchConfig:
 
 @dataclass
 class TrackConfig:
-    """Mirror of the event log: `none` or `wandb` (online or offline by `mode`)."""
+    """Mirror of the event log: `none`, `wandb` (online or offline by `mode`) or `tensorboard`."""
 
     name: str = "none"
     project: str = "adan-reproduction"
