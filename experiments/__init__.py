@@ -5,6 +5,7 @@ room           what it is for
 ============== =========================================================================================
 `schema`       what a configuration may say: dataclasses, composition, every check, the digest (no torch)
 `record`       run directory, append-only events, provenance, seal and verify, trackers (no torch)
+`imports`      results of others as marked rows: timm, TensorBoard, W&B, CSV and JSON (no torch)
 `verdict`      reported numbers, statistics, verdicts, "on track" against the authors' curves (no torch)
 `data`         data sets by name, preparation with manifest, sample order as a pure function
 `models`       models by name, mostly timm's

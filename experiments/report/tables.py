@@ -9,6 +9,7 @@ from typing import Any
 from experiments.report import (
     claims_page,
     fair_comparison,
+    imported_page,
     latex,
     markdown,
     profiles_page,
@@ -77,6 +78,7 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
         written += [
             path for name in tuning_names() if load_tuning(name).fresh_seeds for path in _write_fair(name, known)
         ]
+        written.append(_write_imported())
         if load_claims():
             written.append(_write_claims(known, numbers))
     index = folder / "README.md"
@@ -129,6 +131,12 @@ def _write_fair(name: str, known: Sequence[dict[str, Any]]) -> list[Path]:
     for file, text in texts.items():
         (paths.RESULTS / file).write_text(text, encoding="utf-8")
     return [*(paths.RESULTS / file for file in texts), *drawn]
+
+
+def _write_imported() -> Path:
+    path = paths.RESULTS / "imported.md"
+    path.write_text(imported_page.write_all(), encoding="utf-8")
+    return path
 
 
 def _write_claims(known: Sequence[dict[str, Any]], numbers: dict[str, Reported]) -> Path:
