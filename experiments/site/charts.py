@@ -61,7 +61,7 @@ def lines(
     `RELEASED` are dashed; `rule` is a printed number. None without rows."""
     if not rows:
         return None
-    kept = [row for group in _by(rows, "optimizer", "source") for row in thinned(group)]
+    kept = [row for group in _by(rows, "optimizer", "source") for row in thinned(group, y)]
     points = len(kept) <= MOST_POINTS
 
     def drawn() -> Any:
@@ -89,7 +89,7 @@ def lines(
     description = (
         f"{title}: {y} against {x} for {', '.join(dict.fromkeys(row['optimizer'] for row in rows))}"
         + (f"; bands from the lowest to the highest of up to {seeds} seeds" if seeds > 1 else "")
-        + (f"; the hollow rule is {rule[0]}, {rule[1]:g}" if rule else "")
+        + (f"; the dotted rule is {rule[0]}, {rule[1]:g}" if rule else "")
         + (f"; lines are thinned to {MOST_POINTS} points" if len(kept) < len(rows) else "")
         + "."
     )
@@ -193,12 +193,14 @@ def steps(id: str, title: str, rows: Rows, x: str, y: str, scale: str) -> Chart 
     return Chart(id, title, f"{title}: {y} against {x}.", spec, rows)
 
 
-def thinned(rows: Rows) -> Rows:
-    """At most `MOST_POINTS` rows of a line: evenly, with the first and the last."""
+def thinned(rows: Rows, y: str) -> Rows:
+    """At most `MOST_POINTS` rows of a line: evenly, with the first, the last, the lowest and the highest."""
     if len(rows) <= MOST_POINTS:
         return rows
-    step = (len(rows) - 1) / (MOST_POINTS - 1)
-    return [rows[round(number * step)] for number in range(MOST_POINTS)]
+    step = (len(rows) - 1) / (MOST_POINTS - 3)
+    kept = {round(number * step) for number in range(MOST_POINTS - 2)}
+    order = sorted(range(len(rows)), key=lambda place: rows[place][y])
+    return [rows[place] for place in sorted(kept | {order[0], order[-1]})]
 
 
 def finite(rows: Iterable[dict[str, Any]], key: str) -> Rows:

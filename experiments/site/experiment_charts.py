@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.report import profiles_page
 from experiments.report.collect import Result
 from experiments.schema.experiment_file import read_experiment
 from experiments.schema.scales import PAPER
@@ -13,6 +14,7 @@ from experiments.schema.tables import Table
 from experiments.site import charts
 from experiments.site.charts import Chart
 from experiments.site.model import Model, RunView, bands, groups, released_curves
+from experiments.verdict import performance_profile
 from experiments.verdict import records as of_record
 from experiments.verdict.curves import COMPARED
 
@@ -145,6 +147,29 @@ def of_fair_comparison(tuning: Any, found: Sequence[Any]) -> list[Chart]:
         metric = one.arms[0].trial_metric
         title = f"{one.exp}, {one.scale} scale: every trial"
         drawn.append(charts.response(f"{one.exp}-{one.scale}-response", title, trials, metric, one.scale))
+    return [chart for chart in drawn if chart is not None]
+
+
+def of_profiles(tuning: Any, found: Sequence[Any], records: Sequence[dict[str, Any]]) -> list[Chart]:
+    """Of every experiment of a tuning the time to its target, and the performance profile over them, in updates."""
+    timed = profiles_page.collect(found, records)
+    drawn: list[Chart | None] = []
+    for one in timed:
+        rows = [{"optimizer": optim, "updates": time.updates} for optim, time in one.times.items()]
+        title = f"Updates until {one.metric} {one.target:.2f}: {one.exp}, {one.scale} scale (no bar: never)"
+        chart = charts.bars(
+            f"{one.exp}-{one.scale}-target", title, charts.finite(rows, "updates"), "updates", one.scale
+        )
+        drawn.append(chart)
+    for scale in dict.fromkeys(one.scale for one in timed):
+        times = profiles_page.problem_times([one for one in timed if one.scale == scale], "updates")
+        rows = [
+            {"optimizer": optim, "factor": tau, "share": share}
+            for optim, corners in performance_profile.steps(times).items()
+            for tau, share in corners
+        ]
+        title = f"Performance profile, {scale} scale: share of experiments within a factor of the fewest updates"
+        drawn.append(charts.steps(f"profile-{scale}", title, rows, "factor", "share", scale))
     return [chart for chart in drawn if chart is not None]
 
 

@@ -78,6 +78,11 @@ def all_pages(model: Model) -> Iterator[Page]:
         charts = experiment_charts.of_fair_comparison(tuning, found)
         context = {"markdown": _markdown("fair_comparison.md", "figures/"), "charts": charts}
         yield Page("fair.html", "markdown.html.j2", "The fair comparison", context)
+        charts = experiment_charts.of_profiles(tuning, found, model.records)
+        context = {"markdown": _markdown("performance_profiles.md", "figures/"), "charts": charts}
+        yield Page("profiles.html", "markdown.html.j2", "Time to target", context)
+    imported = {"markdown": _markdown("imported.md", "figures/"), "charts": []}
+    yield Page("imported.html", "markdown.html.j2", "Imported results", imported)
     for name in study_names():
         study = load_study(name)
         page = "figure2.md" if name == "f2" else f"tables/{name}.md"

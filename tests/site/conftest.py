@@ -27,7 +27,7 @@ def site_results(tmp_path_factory) -> Path:
     results, here = tmp_path_factory.mktemp("site") / "results", paths.ROOT / "results"
     for name in ("reported", "curves", "random_policy", "conformance", "benchmarks", "figures"):
         shutil.copytree(here / name, results / name)
-    for name in ("figure2.md", "fair_comparison.md"):
+    for name in ("figure2.md", "fair_comparison.md", "performance_profiles.md", "imported.md"):
         shutil.copy(here / name, results / name)
     for pattern in RUNS:
         for path in (here / "records").glob(pattern):

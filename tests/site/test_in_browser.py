@@ -12,6 +12,7 @@ RUN = "vit_small-adan-mini-0290ddf10fb2-seed0"
 PAGES = (
     *("index.html", "claims.html", "tables/index.html", "tables/t7.html", "experiments/index.html"),
     *("experiments/vit_small.html", "runs/index.html", f"runs/{RUN}.html", "compare.html", "fair.html"),
+    *("profiles.html", "imported.html"),
     *("studies/f2.html", "more/index.html"),
 )
 
