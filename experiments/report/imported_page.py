@@ -20,7 +20,7 @@ from experiments.schema.scales import PAPER
 from experiments.schema.tables import load_table, table_names
 from experiments.verdict import inputs
 from experiments.verdict.curves import COMPARED, load_curve
-from experiments.verdict.reported import Reported, find_reported, load_reported
+from experiments.verdict.reported import Reported, load_reported
 
 AGREES, BEST_AGREES, DISAGREES = "agrees", "the best evaluation agrees, the last does not", "disagrees"
 
@@ -137,7 +137,7 @@ def _printed(config: RunConfig, metric: str, numbers: dict[str, Reported]) -> tu
                 and cell.batch_size in (None, config.batch_size)
             )
             if same and shown is not None and (shown.of or cell.metric or table.metric) == metric:
-                return table.name, find_reported(numbers, cell.reported, f"configs/table/{table.name}.yaml")
+                return table.name, numbers.get(cell.reported or "")
     return "", None
 
 

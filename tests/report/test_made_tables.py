@@ -127,7 +127,7 @@ def test_markdown_has_the_paper_s_layout(results, records):
 
 
 def test_the_same_records_give_the_same_bytes(results, records):
-    first = {path: path.read_bytes() for path in make_tables()}
+    first = {path: path.read_bytes() for path in make_tables() if path.name != "imported.md"}  # no table
     assert {path: path.read_bytes() for path in make_tables(["t4"])} == first
     assert sorted(path.name for path in first) == ["README.md", "t4.csv", "t4.md", "t4.tex"]
 
