@@ -261,7 +261,7 @@ def _of_stage(run: RunView, stage: Any) -> bool:
     if not same or record["seed"] not in stage.seeds or record["optim"] not in stage.optims:
         return False
     changed = any(text.startswith("optim.lr=") for text in of_record.overrides(record))
-    return changed or stage.lr is None or isinstance(stage.lr, list | str)
+    return not changed if stage.lr is None else True
 
 
 def _rate_response(id: str, title: str, runs: Sequence[RunView], metric: str) -> Chart | None:
