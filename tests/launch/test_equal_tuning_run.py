@@ -1,4 +1,4 @@
-"""The fair comparison by its command, end to end: trials, the choice, fresh seeds, the page; taken up where it stopped."""
+"""The fair comparison by its command, end to end: trials, the choice, fresh seeds; taken up where it stopped."""
 
 from __future__ import annotations
 
