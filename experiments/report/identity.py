@@ -7,7 +7,7 @@ grey tell them apart.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LIGHT_GROUND, DARK_GROUND = "#ffffff", "#14171a"
 
@@ -21,7 +21,7 @@ class Identity(NamedTuple):
     dash: tuple[int, ...]
 
     @property
-    def matplotlib(self) -> dict[str, str]:
+    def matplotlib(self) -> dict[str, Any]:
         """The same as keywords of matplotlib's `plot`."""
         return {"color": self.light, "marker": _MARKS[self.mark], "linestyle": _DASHES[self.dash]}
 

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib import style
 from matplotlib.figure import Figure
 
+from experiments.report.identity import identity
 from experiments.report.study_figures import SETTINGS, save
 from experiments.verdict.equal_tuning import Arm
 
-# Okabe and Ito's colours, told apart by the colour-blind; marks and dashes tell a print in grey apart.
-LOOKS: tuple[dict[str, Any], ...] = (
-    {"color": "#D55E00", "marker": "^", "linestyle": "-"},
-    {"color": "#0072B2", "marker": "o", "linestyle": "--"},
-    {"color": "#009E73", "marker": "s", "linestyle": ":"},
-    {"color": "#CC79A7", "marker": "D", "linestyle": "-."},
-    {"color": "#E69F00", "marker": "v", "linestyle": "-"},
-    {"color": "#56B4E9", "marker": "P", "linestyle": "--"},
-    {"color": "#000000", "marker": "X", "linestyle": ":"},
-)
 SIZE = (5.2, 3.2)  # inches
 
 
@@ -34,7 +24,8 @@ def response(arms: Sequence[Arm], title: str, stem: Path) -> list[Path]:
     with style.context(SETTINGS):
         figure = Figure(figsize=SIZE, layout="constrained")
         panel = figure.subplots()
-        for arm, look in zip(drawn, LOOKS, strict=False):
+        for arm in drawn:
+            look = identity(arm.candidate.optim).matplotlib
             rates, values = zip(*arm.response(), strict=True)
             panel.plot(rates, values, label=arm.candidate.optim, **look)
             plateau = arm.plateau()

@@ -1,8 +1,7 @@
 """The figures of a study: learning curves by game, and what they say over all games. Needs the extra `figures`.
 
 The same records and library versions give the same bytes: no date, no version and no random identifier is written.
-Optimizers differ in colour (Okabe and Ito's, told apart by the colour-blind), in lightness and in their marks, so that
-a print in grey can be read too.
+An optimizer has the colour, mark and dash of `identity`, here and everywhere.
 """
 
 from __future__ import annotations
@@ -15,15 +14,12 @@ from typing import Any
 from matplotlib import style
 from matplotlib.figure import Figure
 
+from experiments.report.identity import identity
 from experiments.report.study_results import ProtocolResult, StudyResult, arms
 from experiments.verdict.across_games import Band
 from experiments.verdict.arm_summary import Estimate
 from experiments.verdict.claims import Game
 
-STYLES: tuple[dict[str, Any], ...] = (
-    {"color": "#0072B2", "linestyle": "--", "marker": "o"},
-    {"color": "#D55E00", "linestyle": "-", "marker": "^"},
-)
 SETTINGS: Any = [
     "default",  # whatever the user's matplotlibrc says
     {
@@ -71,8 +67,9 @@ def over_games(result: StudyResult, protocol: ProtocolResult, stem: Path) -> lis
         return []
     with style.context(SETTINGS):
         figure, (profile, efficiency) = _panels(2)
-        for optim, look in zip(protocol.stage.optims, STYLES, strict=True):
-            label, line = result.label(optim), {**look, "marker": ""}
+        for optim in protocol.stage.optims:
+            label, look = result.label(optim), identity(optim).matplotlib
+            line = {**look, "marker": ""}
             _band(profile, across.thresholds, across.profile[optim], line, label)
             _band(efficiency, _millions(across.steps), across.efficiency[optim], look, label)
         profile.set_xlabel("normalised return")
@@ -87,7 +84,8 @@ def over_games(result: StudyResult, protocol: ProtocolResult, stem: Path) -> lis
 
 
 def _game(panel: Any, result: StudyResult, protocol: ProtocolResult, game: Game) -> None:
-    for arm, look in zip(arms(game), STYLES, strict=True):
+    for arm in arms(game):
+        look = identity(arm.optim).matplotlib
         summary = protocol.summary(arm)
         if summary is not None:
             label = result.label(arm.optim)

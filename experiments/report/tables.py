@@ -6,18 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report import (
-    claims_page,
-    fair_comparison,
-    imported_page,
-    latex,
-    markdown,
-    profiles_page,
-    study,
-    table_claims,
-    table_csv,
-    tuning_page,
-)
+from experiments.report import latex, markdown, pages_beside, study, table_claims, table_csv
 from experiments.report.collect import Average, Result, averages, beside_the_authors, records, results, scales
 from experiments.report.grid import ABSENT, column_label, make_grid
 from experiments.report.ordering import SUBJECT, Winner, orders
@@ -31,7 +20,6 @@ from experiments.schema.tunings import load_tuning, tuning_names
 from experiments.verdict.claims import judge_study
 from experiments.verdict.judge import EARLY_LOOK, KINDS, NOT_RUN
 from experiments.verdict.reported import Reported, load_disagreements, load_reported
-from experiments.verdict.stated_claims import load_claims
 from experiments.verdict.table_claims import judge_claims
 
 LEGEND = (
@@ -70,17 +58,12 @@ def make_tables(names: Sequence[str] = ()) -> list[Path]:
             of_rows = averages(table, by_scale[PAPER], numbers)
             claims = table_claims.section(table, judge_claims(table, known))
             written += _write(folder, table, by_scale, of_rows, beside_the_authors(table, known), claims)
+            written += pages_beside.draw_batch_sizes(table, by_scale)
     for name in studies:
         if name in names or (not names and not study.skipped(name)):
             written += study.make_study(name, known)
     if not names:
-        written += [_write_tuning(folder, name, known) for name in tuning_names() if load_tuning(name).grids]
-        written += [
-            path for name in tuning_names() if load_tuning(name).fresh_seeds for path in _write_fair(name, known)
-        ]
-        written.append(_write_imported())
-        if load_claims():
-            written.append(_write_claims(known, numbers))
+        written += pages_beside.write_all(folder, known, numbers)
     index = folder / "README.md"
     index.write_text(_index(filled) + _studies(studies, known) + _tunings(), encoding="utf-8")
     return [*written, index]
@@ -103,46 +86,6 @@ def _write(
     for suffix, text in texts.items():
         (folder / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")
     return [folder / f"{table.name}.{suffix}" for suffix in texts]
-
-
-def _write_tuning(folder: Path, name: str, known: Sequence[dict[str, Any]]) -> Path:
-    path = folder / f"tune_{name}.md"
-    path.write_text(tuning_page.page(load_tuning(name), known), encoding="utf-8")
-    return path
-
-
-def _write_fair(name: str, known: Sequence[dict[str, Any]]) -> list[Path]:
-    """The page of a tuning with fresh seeds, and where matplotlib is installed the figures of its responses."""
-    tuning = load_tuning(name)
-    found = fair_comparison.collect(tuning, known)
-    drawn: list[Path] = []
-    figures: dict[str, str] = {}
-    for one in found if not study.missing_packages() else ():
-        from experiments.report.response_figure import response
-
-        stem = paths.RESULTS / "figures" / f"response_{one.exp}_{one.scale}"
-        files = response(one.arms, f"{one.exp}, {one.scale} scale: trials on seed {tuning.seed}", stem)
-        figures |= {f"{one.exp}_{one.scale}": f"figures/{path.name}" for path in files if path.suffix == ".png"}
-        drawn += files
-    texts = {
-        "fair_comparison.md": fair_comparison.page(tuning, found, known, figures),
-        "performance_profiles.md": profiles_page.page(tuning, profiles_page.collect(found, known)),
-    }
-    for file, text in texts.items():
-        (paths.RESULTS / file).write_text(text, encoding="utf-8")
-    return [*(paths.RESULTS / file for file in texts), *drawn]
-
-
-def _write_imported() -> Path:
-    path = paths.RESULTS / "imported.md"
-    path.write_text(imported_page.write_all(), encoding="utf-8")
-    return path
-
-
-def _write_claims(known: Sequence[dict[str, Any]], numbers: dict[str, Reported]) -> Path:
-    path = paths.RESULTS / "claims.md"
-    path.write_text(claims_page.page(known, numbers), encoding="utf-8")
-    return path
 
 
 def _markdown(

@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "verdict"))
 
 import examples
 
+from experiments.report import pages_beside
 from experiments.report import tables as report_tables
 from experiments.schema import paths
 from experiments.schema.tables import Cell, Table
@@ -32,8 +33,9 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ]
     labels = {"adamw": "AdamW", "adan": "Adan"}
     table = Table("t4", "ViT_S top-1", "top1", "optim", ["exp", "epochs"], made, {"vit_small": "ViT-S"}, labels)
-    for names in ("study_names", "tuning_names"):
-        monkeypatch.setattr(report_tables, names, lambda: [])
+    monkeypatch.setattr(report_tables, "study_names", lambda: [])
+    for module in (report_tables, pages_beside):
+        monkeypatch.setattr(module, "tuning_names", lambda: [])
     for module in (report_tables, cells):
         monkeypatch.setattr(module, "table_names", lambda: ["t4"])
         monkeypatch.setattr(module, "load_table", {"t4": table}.__getitem__)

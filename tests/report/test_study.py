@@ -14,7 +14,7 @@ import ppo_records
 import pytest
 import yaml
 
-from experiments.report import study, study_figures, study_words
+from experiments.report import pages_beside, study, study_figures, study_words
 from experiments.report import tables as report_tables
 from experiments.schema import paths
 from experiments.schema.errors import UserError
@@ -40,7 +40,8 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(bootstrap, "REPETITIONS", 100)
     monkeypatch.setattr(study, "load_study", lambda name: ppo_records.STUDY)
     monkeypatch.setattr(report_tables, "load_study", lambda name: ppo_records.STUDY)
-    monkeypatch.setattr(report_tables, "tuning_names", lambda: [])
+    for module in (report_tables, pages_beside):
+        monkeypatch.setattr(module, "tuning_names", lambda: [])
     (tmp_path / "random_policy").mkdir()
     measured = {"games": {game: {"mean_return": 0.0} for game in ppo_records.GAMES.values()}}
     (tmp_path / "random_policy" / "returns.yaml").write_text(yaml.safe_dump(measured))
