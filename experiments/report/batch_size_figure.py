@@ -39,7 +39,7 @@ def batch_sizes(table: Table, scale: str, results: Sequence[Result], stem: Path)
         panel.set_xscale("log", base=2)
         panel.set_xlabel("batch size")
         panel.set_ylabel(table.metric)
-        said = "" if scale == PAPER else f" ({scale} scale: not the paper's experiment)"
+        said = "" if scale == PAPER else f"\n{scale} scale: not the paper's experiment"
         panel.set_title(f"{table.title}{said}", fontsize=8)
         panel.legend(loc="best")
         return save(figure, stem)
