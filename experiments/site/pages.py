@@ -97,7 +97,12 @@ def all_pages(model: Model) -> Iterator[Page]:
         )
     more = [(f"{path.parent.name}_{path.stem}.html", path.parent.name, path.stem) for path in pages_of_results()]
     yield Page("more/index.html", "more.html.j2", "Conformance and benchmarks", {"more": more})
-    yield Page("index.html", "front.html.j2", "Does the optimizer paper hold up?", _front(model))
+    yield front(model)
+
+
+def front(model: Model) -> Page:
+    """The front page."""
+    return Page("index.html", "front.html.j2", "Does the optimizer paper hold up?", _front(model))
 
 
 def _front(model: Model) -> dict[str, Any]:
