@@ -7,13 +7,14 @@ import importlib.resources
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.report.identity import IDENTITIES
 from experiments.schema import paths
 from experiments.schema.errors import UserError
-from experiments.site import pages
-from experiments.site.model import Model
+
+if TYPE_CHECKING:
+    from experiments.site.model import Model
 
 VEGA = "window.vegaEmbed = vegaEmbed;"  # what the bundle hands to the pages
 EXTRA = ("altair", "jinja2", "markdown_it", "vl_convert")
@@ -42,6 +43,8 @@ def build(output: Path | None = None) -> Built:
     """
     if missing := missing_packages():
         raise UserError(f"the site needs {', '.join(missing)}: pip install -e '.[site]'")
+    from experiments.site.model import Model
+
     target = output or paths.RESULTS / "site"
     _require_site(target)
     list_of_files = target / "files.json"
@@ -57,6 +60,8 @@ def build(output: Path | None = None) -> Built:
 
 def _files(model: Model) -> Iterator[tuple[str, bytes]]:
     import vl_convert
+
+    from experiments.site import pages
 
     assets = importlib.resources.files("experiments.site") / "assets"
     yield "assets/site.css", (assets / "site.css").read_bytes()

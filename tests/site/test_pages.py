@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -137,6 +139,29 @@ def test_a_folder_that_holds_something_else_is_not_written_to(tmp_path):
     with pytest.raises(UserError, match="holds something else than a site"):
         build(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+BLOCKED = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("altair", "jinja2"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+from importlib import util
+find = util.find_spec
+util.find_spec = lambda name: None if name in ("altair", "jinja2") else find(name)
+sys.argv = ["scripts/report.py"]
+import runpy
+sys.path.insert(0, "scripts")
+runpy.run_path("scripts/report.py", run_name="__main__")
+"""
+
+
+def test_without_the_extra_the_command_says_what_to_install():
+    done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, cwd=paths.ROOT)
+    assert done.returncode == 2
+    assert done.stderr == "error: the site needs altair, jinja2: pip install -e '.[site]'\n"
 
 
 def drawn(site: Path, page: str) -> list[dict]:
