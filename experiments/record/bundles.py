@@ -32,7 +32,7 @@ VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")  # of a run, a file and a bundle: no way out of a folder
 MOST_FILES = 100_000
 LARGEST_FILE = 64 * 2**20  # bytes
-LARGEST_BUNDLE = 2**29  # bytes, unpacked
+LARGEST_BUNDLE = 2**28  # bytes, unpacked
 MOST_MEMORY = 128 * 2**20  # bytes that decompression may take: xz's strongest preset asks for 65 MiB
 
 _DAMAGE = (tarfile.TarError, lzma.LZMAError, EOFError, OSError)
@@ -125,7 +125,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _checked(path: Path) -> Iterator[tuple[str, bytes]]:
-    with path.open("rb") as file, tarfile.open(fileobj=_Unpacked(file, path.name), mode="r|") as tar:
+    with path.open("rb") as file, tarfile.open(fileobj=_Unpacked(file, path.name), mode="r|", tarinfo=_Header) as tar:
         expected: dict[str, list[Any]] | None = None
         for member in tar:
             _require(member.isreg(), f"{path.name}: {member.name!r} is no plain file")
@@ -163,6 +163,15 @@ def _check_sizes(runs: Mapping[str, Mapping[str, Any]], where: str) -> None:
     _require(len(sizes) <= MOST_FILES, f"{where}: {len(sizes):,} files are more than {MOST_FILES:,}")
     _require(all(type(size) is int and 0 <= size <= LARGEST_FILE for size in sizes), f"{where}: a file is too large")
     _require(sum(sizes) <= LARGEST_BUNDLE, f"{where}: {sum(sizes):,} bytes are more than {LARGEST_BUNDLE:,}")
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header that is no extended one: those hold data of any length, which tarfile reads into memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Any:
+        plain = self.type in tarfile.SUPPORTED_TYPES and self.type not in tarfile.GNU_TYPES
+        _require(plain, f"{self.name!r} is an extended header, which no bundle has")
+        return super()._proc_member(archive)  # type: ignore[misc]
 
 
 class _Unpacked(io.RawIOBase):
