@@ -75,6 +75,8 @@ def _rules(tuning: Tuning) -> list[str]:
         "Time: the first evaluation as good as the target, in updates, epochs and seconds of training; one that never "
         "is has infinity, and of seeds the median counts. Seconds are compared only where all runs of an experiment "
         "have one fingerprint of machine, threads, precision and torch.",
+        "A record does not know what else ran on its machine: seconds of runs made side by side with others, as those "
+        "here were on 2026-11-27, say little.",
         "Profile: the share of experiments solved within a factor of the fastest (Dolan and More); score: its integral "
         f"from 1 to {LARGEST:g} over that length, as AlgoPerf's. With so few experiments a score says little: one "
         "experiment moves it by a third or more.",
